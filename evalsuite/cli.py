@@ -1,0 +1,177 @@
+"""The commands: parse, call the pipeline, turn outcomes into exit codes.
+
+Imports nothing heavy before it is needed: `--help` must answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from evalsuite import __version__
+from evalsuite.config import (
+    RunConfig,
+    is_list,
+    make_config,
+    read_config_file,
+    value_type,
+)
+from evalsuite.records import UserError
+
+EXIT_INTERRUPTED = 130
+
+_GROUPS = {
+    "what": "what to measure",
+    "models": "the models",
+    "where": "where things go, and what is shown",
+}
+_EXIT_CODES = """exit codes:
+  0 all is well · 2 wrong usage · 4 part of the run failed (the rest is in the report) ·
+  130 interrupted: the same command goes on where it stopped"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Bad usage is one line with what to do, not the whole usage text."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    parser = _make_parser()
+    options = parser.parse_args(arguments)
+    debug = getattr(options, "debug", None) or os.environ.get("EVALSUITE_DEBUG") == "1"
+    try:
+        return int(options.call(options))
+    except UserError as error:
+        if debug:
+            raise
+        print(f"evalsuite: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print("\nevalsuite: interrupted; the same command goes on from here", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`); Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="evalsuite",
+        description="Evaluates LLaMA-family models and writes a leaderboard one can trust.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"evalsuite {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    run = _command(commands, "run", "evaluate models, write leaderboard and report", _run)
+    _add_run_flags(run)
+    plan = _command(
+        commands, "plan", "what `run` with the same flags would take; starts nothing", _plan
+    )
+    _add_run_flags(plan)
+
+    report = _command(commands, "report", "build report.html again from runs on disk", _report)
+    report.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a run")
+    report.add_argument(
+        "--output", metavar="DIR", type=Path, help="folder for it; needed for several runs"
+    )
+    report.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+
+    tasks = _command(commands, "tasks", "list suites and tasks", _tasks)
+    tasks.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    return parser
+
+
+def _command(commands: Any, name: str, help: str, call: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=help,
+        description=help[0].upper() + help[1:] + ".",
+        epilog=_EXIT_CODES if name == "run" else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(call=call)
+    return parser
+
+
+def _add_run_flags(parser: argparse.ArgumentParser) -> None:
+    groups = {key: parser.add_argument_group(title) for key, title in _GROUPS.items()}
+    for flag in dataclasses.fields(RunConfig):
+        name, about = f"--{flag.name.replace('_', '-')}", flag.metadata
+        kind, given = value_type(flag), dict[str, Any]()
+        if kind is bool:
+            given["action"] = argparse.BooleanOptionalAction
+        else:
+            given["type"] = str if kind is Path else kind
+            given["metavar"] = about["metavar"]
+            given["choices"] = about["choices"]
+        if is_list(flag):
+            given["nargs"] = "+"
+        # None marks a flag that was not given, so that a config file's value can stand.
+        groups[about["group"]].add_argument(
+            name, help=about["help"].replace("%", "%%"), default=None, **given
+        )
+    groups["where"].add_argument(
+        "--config", metavar="FILE", help="YAML file with flags by their names; flags given here win"
+    )
+
+
+def _config(options: argparse.Namespace) -> RunConfig:
+    """The flags as one RunConfig, over the values of --config."""
+    values: dict[str, Any] = {}
+    if options.config is not None:
+        path = Path(options.config)
+        from_file = read_config_file(path)
+        make_config(from_file, str(path))  # names the file in what is wrong with it
+        values = {str(name).replace("-", "_"): value for name, value in from_file.items()}
+    names = {flag.name for flag in dataclasses.fields(RunConfig)}
+    given = {n: v for n, v in vars(options).items() if n in names and v is not None}
+    return make_config({**values, **given})
+
+
+def _run(options: argparse.Namespace) -> int:
+    config = _config(options)
+    from evalsuite.pipeline import run
+
+    outcome = run(config)
+    for failure in outcome.leaderboard.failed:
+        where = f"{failure.model}, {failure.task}" if failure.task else failure.model
+        print(f"failed: {where} ({failure.stage}): {failure.error}", file=sys.stderr)
+    print(outcome.report)
+    return outcome.exit_code
+
+
+def _plan(options: argparse.Namespace) -> int:
+    config = _config(options)
+    from evalsuite.plan import describe, plan
+
+    print(describe(plan(config)))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from evalsuite.report import build_report
+
+    if len(options.runs) > 1 and options.output is None:
+        raise UserError("several runs into one report: name its folder with --output")
+    print(build_report(options.runs, options.output))
+    return 0
+
+
+def _tasks(options: argparse.Namespace) -> int:
+    from evalsuite.harness.catalog import describe
+
+    print(describe())
+    return 0

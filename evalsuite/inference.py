@@ -1,0 +1,114 @@
+"""Requests to responses: what the store has is taken from it, the rest is computed batch by batch.
+
+This is the one place where an engine meets the store. It knows neither tasks nor files of a run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from evalsuite.engine.base import Engine
+from evalsuite.progress import Progress
+from evalsuite.records import (
+    Batch,
+    GenerateRequest,
+    GenerateResponse,
+    Request,
+    Response,
+    ScoreRequest,
+    ScoreResponse,
+)
+from evalsuite.store import Store, identity_hash, plan_key, request_key
+
+_Asked = TypeVar("_Asked", bound=Request)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a model's part of a run took.
+
+    `distinct_tokens` were (or are to be) computed by the plan, where a tool that shares no prefix
+    computes `total_tokens`; `new_tokens` were generated. `seconds` is this start's alone.
+    """
+
+    requests: int = 0
+    from_store: int = 0
+    distinct_tokens: int = 0
+    total_tokens: int = 0
+    new_tokens: int = 0
+    batches: int = 0
+    batches_begun: int = 0
+    seconds: float = 0.0
+
+
+class Inference:
+    """Runs requests of one run through one engine, with the store in between."""
+
+    def __init__(
+        self, engine: Engine, store: Store, run: str, progress: Progress, *, refresh: bool = False
+    ) -> None:
+        self._engine, self._store, self._run = engine, store, run
+        self._progress, self._refresh = progress, refresh
+        self._identity = identity_hash(engine.identity)
+        self.usage = Usage()
+
+    def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResponse]:
+        """Responses to `requests`, in their order."""
+        return self._infer("scoring", requests, self._engine.plan_scoring, self._engine.score)
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[GenerateResponse]:
+        """Responses to `requests`, in their order."""
+        answers = self._infer(
+            "generating", requests, self._engine.plan_generation, self._engine.generate
+        )
+        new_tokens = sum(len(answer.tokens) for answer in answers)
+        self.usage = replace(self.usage, new_tokens=self.usage.new_tokens + new_tokens)
+        return answers
+
+    def _infer(
+        self,
+        stage: str,
+        requests: Sequence[_Asked],
+        make_batches: Callable[[Sequence[_Asked]], list[Batch]],
+        compute: Callable[[Sequence[_Asked]], Sequence[Any]],
+    ) -> list[Any]:
+        began = time.monotonic()
+        keys = [request_key(self._identity, request) for request in requests]
+        distinct = dict(zip(keys, requests, strict=True))  # equal requests are computed once
+        plan = plan_key(self._run, self._identity, distinct)
+        order = list(distinct)
+        missing = [
+            order[i] for i in self._store.missing(plan, order, refresh=self._refresh)
+        ]
+        asked = [distinct[key] for key in missing]
+        batches = make_batches(asked)
+        committed = self._store.committed(plan)
+
+        done = sum(b.distinct_tokens for n, b in enumerate(batches) if n in committed)
+        self._progress.start(stage, sum(b.distinct_tokens for b in batches), done)
+        for number, batch in enumerate(batches):
+            if number in committed:
+                continue
+            self._store.begin(plan, number)
+            answers = compute([asked[i] for i in batch.requests])
+            named = zip((missing[i] for i in batch.requests), answers, strict=True)
+            self._store.commit(plan, number, dict(named))
+            self._progress.advance(batch.distinct_tokens)
+        self._progress.finish()
+
+        responses = self._store.get(keys)
+        before = self.usage
+        self.usage = Usage(
+            requests=before.requests + len(requests),
+            from_store=before.from_store + len(order) - len(missing),
+            distinct_tokens=before.distinct_tokens + sum(b.distinct_tokens for b in batches),
+            total_tokens=before.total_tokens + sum(b.total_tokens for b in batches),
+            new_tokens=before.new_tokens,
+            batches=before.batches + len(batches),
+            batches_begun=before.batches_begun + self._store.counts(plan)[0],
+            seconds=before.seconds + time.monotonic() - began,
+        )
+        return [responses[key] for key in keys]

@@ -1,0 +1,15 @@
+"""Which weights a name means, where they lie on disk, and what their bytes are."""
+
+from evalsuite.models.registry import DEMO_MODELS, ModelSpec, resolve_models
+from evalsuite.models.tokenizer import load_tokenizer
+from evalsuite.models.weights import Fingerprint, fingerprint, locate
+
+__all__ = [
+    "DEMO_MODELS",
+    "Fingerprint",
+    "ModelSpec",
+    "fingerprint",
+    "load_tokenizer",
+    "locate",
+    "resolve_models",
+]

@@ -1,0 +1,59 @@
+"""A lock file that holds a second writer out, and that a killed process can't leave behind locked.
+
+The kernel drops an flock with its holder, so `kill -9` needs no cleaning up by hand.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+from evalsuite.records import UserError
+
+
+class FileLock:
+    """An exclusive lock on `path`, held from construction until `close` or the end of the process.
+
+    Raises:
+        UserError: another process holds it (its id is named), or the file can't be written.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip()
+            os.close(self._file)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise UserError(f"cannot lock {path}: {error.strerror}") from error
+            by = f" (process {holder})" if holder else ""
+            raise UserError(
+                f"{what} is in use by another run{by}: wait for it, or name another one"
+            ) from error
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def close(self) -> None:
+        """Lets go. The file stays: removing it would race with a process about to lock it."""
+        if self._file >= 0:
+            os.ftruncate(self._file, 0)
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> FileLock:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
