@@ -24,6 +24,13 @@ _TOKENIZER_NAMES = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
+_HUB_ANSWERS = {
+    401: "it is gated, private or doesn't exist; set HF_TOKEN if you have access",
+    403: "it is gated; ask for access on its page and set HF_TOKEN",
+    404: "the hub has no such repository or revision",
+}
+# Long enough for a slow line, short enough for somebody without one.
+_HUB_SECONDS = 10.0
 _CONFIG_NAMES = ("config.json", "generation_config.json")
 
 
@@ -49,32 +56,37 @@ def locate(spec: ModelSpec) -> Path:
 
 def _download(spec: ModelSpec) -> Path:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError
 
+    unreachable = ""
+    patterns = [*_SMALL_FILES, *_WEIGHT_NAMES]
     try:
-        files = HfApi().list_repo_files(spec.source, revision=spec.revision)
-        safetensors = any(name.endswith(".safetensors") for name in files)
-        weights = _WEIGHT_NAMES if safetensors else _PICKLE_NAMES
-        patterns = [*_SMALL_FILES, *weights]
+        info = HfApi().model_info(spec.source, revision=spec.revision, timeout=_HUB_SECONDS)
+        names = [file.rfilename for file in info.siblings or ()]
+        if not any(name.endswith(".safetensors") for name in names):
+            patterns = [*_SMALL_FILES, *_PICKLE_NAMES]
     except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else "no"
-        why = {
-            401: "it is gated, private or doesn't exist; set HF_TOKEN if you have access",
-            403: "it is gated; ask for access on its page and set HF_TOKEN",
-            404: "the hub has no such repository or revision",
-        }.get(status, f"the hub answered with status {status}")
+        why = _HUB_ANSWERS.get(error.response.status_code, f"the hub says {error}")
         raise UserError(f"{spec.label}: can't get {spec.source}: {why}") from error
-    except (OSError, OfflineModeIsEnabled):
-        # Offline: a snapshot from an earlier download may still be whole.
-        patterns = [*_SMALL_FILES, *_WEIGHT_NAMES, *_PICKLE_NAMES]
+    except Exception as error:  # each version of the hub's client has its own network errors
+        unreachable = type(error).__name__
+    # Without a connection a snapshot from an earlier download may still be whole.
+    if unreachable:
+        patterns += _PICKLE_NAMES
     try:
         return Path(
-            snapshot_download(spec.source, revision=spec.revision, allow_patterns=patterns)
+            snapshot_download(
+                spec.source,
+                revision=spec.revision,
+                allow_patterns=patterns,
+                local_files_only=bool(unreachable),
+            )
         )
-    except (OSError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+    except Exception as error:
+        reason = unreachable or " ".join(str(error).split())[:200]
         raise UserError(
-            f"{spec.label}: can't get {spec.source}: the hub can't be reached and its cache here "
-            "doesn't have it; download it elsewhere and give its folder"
+            f"{spec.label}: can't get {spec.source}: the hub can't be reached ({reason}) and its "
+            "cache here doesn't have it; download it elsewhere and give its folder"
         ) from error
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import zlib
 from array import array
@@ -33,9 +34,9 @@ CREATE TABLE IF NOT EXISTS file_hashes (
 # SQLite's own limit on parameters of one statement is larger, but this many is fast enough.
 _KEYS_A_QUERY = 500
 # Shared memory, which write-ahead logging needs, doesn't work across machines.
-_NETWORK_FILE_SYSTEMS = frozenset(
-    "nfs nfs4 cifs smb3 smbfs lustre gpfs beegfs ceph fuse.sshfs glusterfs fuse.glusterfs "
-    "afs 9p pvfs2 fuse.juicefs".split()
+_NETWORK_FILE_SYSTEM = re.compile(
+    r"nfs4?|cifs|smb3|smbfs|9p|afs|ceph|lustre|gpfs|beegfs|pvfs2|(fuse\.)?glusterfs|"
+    r"fuse\.(sshfs|juicefs)"
 )
 
 
@@ -71,7 +72,7 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, isolation_level=None)
-        rollback = file_system(self.path.parent) in _NETWORK_FILE_SYSTEMS
+        rollback = _NETWORK_FILE_SYSTEM.fullmatch(file_system(self.path.parent)) is not None
         db.execute(f"PRAGMA journal_mode={'DELETE' if rollback else 'WAL'}")
         db.execute(f"PRAGMA synchronous={'FULL' if rollback else 'NORMAL'}")
         version = db.execute("PRAGMA user_version").fetchone()[0]

@@ -1,0 +1,21 @@
+"""What tests of several rooms share: where the real data is, and Chromium."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Nothing in these tests may reach for a hub: what isn't local is an error at once.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder with real benchmark rows and the small real LLaMA (EVALSUITE_TEST_DATA)."""
+    place = os.environ.get("EVALSUITE_TEST_DATA")
+    if not place:
+        pytest.skip("EVALSUITE_TEST_DATA is not set: no real benchmark rows on this machine")
+    return Path(place)
