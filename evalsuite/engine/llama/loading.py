@@ -1,0 +1,117 @@
+"""Weights from a checkpoint's files into a Llama, tensor by tensor.
+
+Never holds a second copy of the whole model: each tensor is converted and put in its place as it
+is read. Knows files and the model; no requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from evalsuite.engine.llama.checkpoint import Checkpoint, expected_tensors, require_tensors
+from evalsuite.engine.llama.model import Layer, Llama, inverse_frequencies
+from evalsuite.records import UserError
+
+Read = Callable[[str], Tensor]
+
+
+def load_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Llama:
+    """Build the model of a checked folder with its weights as `dtype` on `device`.
+
+    Raises UserError for a .bin file that cannot be read or that lacks tensors, and for a device
+    without enough memory.
+    """
+    config = checkpoint.config
+    with torch.device("meta"):
+        model = Llama(config)
+    # Made on the CPU on purpose: another device's pow and division round in their own way.
+    model.frequencies = inverse_frequencies(config).to(device)
+    try:
+        with _reader(checkpoint) as read:
+            _fill(model, read, device, dtype)
+    except torch.OutOfMemoryError:
+        need = config.parameters * dtype.itemsize / 2**30
+        raise UserError(
+            f"{checkpoint.folder} does not fit into the memory of {device}: its weights alone take "
+            f"{need:.1f} GiB in {str(dtype).removeprefix('torch.')}."
+        ) from None
+    return model.eval()
+
+
+def _fill(model: Llama, read: Read, device: torch.device, dtype: torch.dtype) -> None:
+    def put(module: nn.Module, field: str, *names: str) -> None:
+        """Read tensors, stack them by rows and make them the module's parameter."""
+        parts = [read(name).to(device, dtype) for name in names]
+        # A clone, because a part may be a view of the mapped file, gone when that is closed.
+        value = torch.cat(parts) if len(parts) > 1 else parts[0].clone()
+        setattr(module, field, nn.Parameter(value, requires_grad=False))
+
+    def put_linear(linear: nn.Linear, *names: str) -> None:
+        put(linear, "weight", *(f"{name}.weight" for name in names))
+        if linear.bias is not None:
+            put(linear, "bias", *(f"{name}.bias" for name in names))
+
+    put(model.embedding, "weight", "model.embed_tokens.weight")
+    for i, layer in enumerate(cast(Iterable[Layer], model.layers)):
+        prefix = f"model.layers.{i}."
+        attention, mlp = prefix + "self_attn.", prefix + "mlp."
+        put(layer.attention_norm, "weight", prefix + "input_layernorm.weight")
+        put_linear(layer.attention.qkv, *(attention + x for x in ("q_proj", "k_proj", "v_proj")))
+        put_linear(layer.attention.out, attention + "o_proj")
+        put(layer.mlp_norm, "weight", prefix + "post_attention_layernorm.weight")
+        put_linear(layer.mlp.gate_up, mlp + "gate_proj", mlp + "up_proj")
+        put_linear(layer.mlp.down, mlp + "down_proj")
+    put(model.norm, "weight", "model.norm.weight")
+    if model.config.tied_embeddings:
+        model.head.weight = model.embedding.weight
+    else:
+        put(model.head, "weight", "lm_head.weight")
+
+
+@contextmanager
+def _reader(checkpoint: Checkpoint) -> Iterator[Read]:
+    """A function from a tensor's name to the tensor, while the files are open."""
+    if not checkpoint.safetensors:
+        yield _read_bin(checkpoint)
+        return
+    from safetensors import safe_open
+
+    where = {name: file for file, names in checkpoint.files.items() for name in names}
+    files = {
+        file: safe_open(str(checkpoint.folder / file), framework="pt", device="cpu")
+        for file, names in checkpoint.files.items()
+        if names
+    }
+    yield lambda name: files[where[name]].get_tensor(name)
+
+
+def _read_bin(checkpoint: Checkpoint) -> Read:
+    """.bin files are pickles: weights_only keeps them from running code, mmap from being copied."""
+    tensors: dict[str, Tensor] = {}
+    for file in checkpoint.files:
+        tensors.update(_torch_load(checkpoint.folder / file))
+    wanted = expected_tensors(checkpoint.config)
+    tensors = {name: tensor for name, tensor in tensors.items() if name in wanted}
+    require_tensors(
+        checkpoint.folder, checkpoint.config, {name: tuple(t.shape) for name, t in tensors.items()}
+    )
+    return tensors.__getitem__
+
+
+def _torch_load(path: Path) -> dict[str, Any]:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises pickle's, zip's and its own errors here
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"{path} cannot be read as plain weights ({reason}): convert it to safetensors."
+        ) from None
+    if not isinstance(loaded, dict):
+        raise UserError(f"{path} does not hold tensors by name.")
+    return loaded

@@ -1,0 +1,216 @@
+"""Which requests are computed together: packs for scoring, groups for generating, and memory.
+
+Pure functions of requests, context length and limits, so that a run can be planned without weights
+or torch, and is planned the same way each time.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from evalsuite.engine.base import generation_input, scoring_input
+from evalsuite.engine.llama.config import LlamaConfig
+from evalsuite.engine.llama.trie import preorder, split
+from evalsuite.records import Batch, GenerateRequest, ScoreRequest
+
+_Asked = TypeVar("_Asked")
+_Read = TypeVar("_Read")
+
+# Rates that turn work into seconds for the one purpose of cutting groups. They are constants, not
+# measurements, because a plan must be the same wherever and whenever it is made: floating point
+# operations a second, bytes of weights read a second, seconds a layer and step besides.
+_RATES = {"cpu": (1e11, 1e10, 2e-4), "cuda": (2e14, 1e12, 1e-4)}
+
+GROUP_SECONDS = 60.0
+
+# Logits at once, in float32: the reading step's largest tensor (see scoring.LOGITS_AT_ONCE), with
+# its exponentials beside it.
+_LOGITS_BYTES = 2 * 4 * 2**26
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds a batch.
+
+    pack_tokens: nodes of a scoring pack, and of a prefill. group_requests: sequences decoded side
+    by side. group_kv_bytes: their keys and values. device: "cpu" or "cuda", for the rates above.
+    value_bytes: bytes of a number in the model's data type.
+    """
+
+    pack_tokens: int
+    group_requests: int
+    group_kv_bytes: int
+    device: str
+    value_bytes: int
+
+    @classmethod
+    def default(cls, device: str, value_bytes: int) -> Limits:
+        """The limits for a device type ("cpu" or "cuda") and a data type's size in bytes.
+
+        A CPU's packs are as large as brought anything when measured (see attention.BLOCK for why
+        the mask does not grow with them); a GPU needs far more rows to be busy.
+        """
+        if device == "cpu":
+            return cls(2048, 64, 2 * 2**30, device, value_bytes)
+        return cls(32_768, 256, 16 * 2**30, device, value_bytes)
+
+
+def plan_scoring(requests: Sequence[ScoreRequest], max_length: int, limits: Limits) -> list[Batch]:
+    """Packs of requests that share prefixes; equal requests share a pack.
+
+    Raises ValueError, naming the request's index, for one that `scoring_input` refuses.
+    """
+    inputs = [_checked(i, scoring_input, r, max_length)[0] for i, r in enumerate(requests)]
+    lengths = [len(tokens) for tokens in inputs]
+    order, shared = preorder(inputs)
+    return [
+        Batch(tuple(members), nodes, sum(lengths[i] for i in members))
+        for members, nodes in split(order, shared, lengths, limits.pack_tokens)
+    ]
+
+
+def plan_generation(
+    requests: Sequence[GenerateRequest], max_length: int, config: LlamaConfig, limits: Limits
+) -> list[Batch]:
+    """Groups of about a minute, prompts with a common prefix side by side.
+
+    Equal requests share a group and are counted once in `distinct_tokens`. Raises ValueError,
+    naming the request's index, for one that `generation_input` refuses.
+    """
+    inputs = [_checked(i, generation_input, r, max_length) for i, r in enumerate(requests)]
+    order, shared = preorder([prompt for prompt, _, _ in inputs])
+    lengths = [len(prompt) for prompt, _, _ in inputs]
+    news = [new for _, new, _ in inputs]
+    _sort_equal_prompts(order, shared, lengths, requests)
+
+    batches: list[Batch] = []
+    group = _Group(config, limits)
+    for place, (index, common) in enumerate(zip(order, shared, strict=True)):
+        again = place > 0 and requests[index] == requests[order[place - 1]]
+        cost = 0 if again else lengths[index] - common
+        if group.members and not again and not group.fits(cost, lengths[index], news[index]):
+            batches.append(group.batch(lengths, news))
+            group, cost = _Group(config, limits), lengths[index]
+        group.add(index, cost, lengths[index], news[index], again=again)
+    if group.members:
+        batches.append(group.batch(lengths, news))
+    return batches
+
+
+def memory_bytes(
+    config: LlamaConfig,
+    limits: Limits,
+    scoring: Sequence[Batch] = (),
+    generation: Sequence[Batch] = (),
+) -> int:
+    """Estimate of the most bytes held at once: weights, and the largest batch's own tensors."""
+    weights = config.parameters * limits.value_bytes
+    largest_pack = max((batch.distinct_tokens for batch in scoring), default=0)
+    work = _activation_bytes(config, limits, largest_pack) if largest_pack else 0
+    for batch in generation:
+        cache = batch.total_tokens * config.kv_values * limits.value_bytes
+        prefill = _activation_bytes(config, limits, min(limits.pack_tokens, batch.distinct_tokens))
+        work = max(work, cache + prefill)
+    return weights + work
+
+
+class _Group:
+    """A generation group while it is filled."""
+
+    def __init__(self, config: LlamaConfig, limits: Limits) -> None:
+        self._config, self._limits = config, limits
+        self.members: list[int] = []
+        self._rows = self._prompt_nodes = self._new = self._longest_new = self._longest = 0
+
+    def fits(self, nodes: int, length: int, new: int) -> bool:
+        """Would one more sequence, of `nodes` nodes to compute, keep the group in its limits?"""
+        rows, config, limits = self._rows + 1, self._config, self._limits
+        longest = max(self._longest, length + new)
+        kv_bytes = rows * longest * config.kv_values * limits.value_bytes
+        if rows > limits.group_requests or kv_bytes > limits.group_kv_bytes:
+            return False
+        seconds = generation_seconds(
+            config,
+            limits,
+            prompt_tokens=self._prompt_nodes + nodes,
+            new_tokens=self._new + new,
+            steps=max(self._longest_new, new),
+        )
+        return seconds <= GROUP_SECONDS
+
+    def add(self, index: int, nodes: int, length: int, new: int, *, again: bool) -> None:
+        self.members.append(index)
+        if not again:
+            self._rows += 1
+            self._prompt_nodes += nodes
+            self._new += new
+            self._longest_new = max(self._longest_new, new)
+            self._longest = max(self._longest, length + new)
+
+    def batch(self, lengths: Sequence[int], news: Sequence[int]) -> Batch:
+        total = sum(lengths[i] + news[i] for i in self.members)
+        return Batch(tuple(self.members), self._prompt_nodes + self._new, total)
+
+
+def generation_seconds(
+    config: LlamaConfig, limits: Limits, *, prompt_tokens: int, new_tokens: int, steps: int
+) -> float:
+    """How long a group may take, by the plan's constants, in seconds.
+
+    All tokens are computed once, the weights are read once a step.
+    """
+    operations, bandwidth, overhead = _RATES[limits.device]
+    computed = 2 * config.parameters * (prompt_tokens + new_tokens) / operations
+    a_step = config.parameters * limits.value_bytes / bandwidth + config.layers * overhead
+    return computed + steps * a_step
+
+
+def _sort_equal_prompts(
+    order: list[int],
+    shared: list[int],
+    lengths: Sequence[int],
+    requests: Sequence[GenerateRequest],
+) -> None:
+    """Bring equal requests next to each other: within a run of equal prompts, sort by the rest."""
+    start = 0
+    while start < len(order):
+        stop = start + 1
+        whole = lengths[order[start]]
+        while stop < len(order) and shared[stop] == whole == lengths[order[stop]]:
+            stop += 1
+        order[start:stop] = sorted(order[start:stop], key=lambda i: _settings(requests[i]))
+        start = stop
+
+
+def _settings(request: GenerateRequest) -> tuple[object, ...]:
+    """All of a request, the prompt last: truncated prompts may be equal where prompts are not."""
+    return (
+        request.seed,
+        request.max_new_tokens,
+        request.temperature,
+        request.top_p,
+        request.stop,
+        array("I", request.prompt).tobytes(),
+    )
+
+
+def _activation_bytes(config: LlamaConfig, limits: Limits, tokens: int) -> int:
+    """What a forward pass over `tokens` nodes holds beside the weights, in bytes."""
+    # The residual stream, its norm and their float32 forms; q, k, v and the output; the MLP.
+    attention = 2 * (config.heads + 2 * config.kv_heads) * config.head_dim
+    numbers = 6 * config.hidden_size + attention + 3 * config.intermediate_size
+    logits = min(_LOGITS_BYTES, 8 * tokens * config.vocab_size)
+    return tokens * numbers * limits.value_bytes + logits
+
+
+def _checked(
+    index: int, function: Callable[[_Asked, int], _Read], request: _Asked, max_length: int
+) -> _Read:
+    """`function(request, max_length)`, its ValueError saying which request it was."""
+    try:
+        return function(request, max_length)
+    except ValueError as error:
+        raise ValueError(f"request {index}: {error}") from None
