@@ -48,9 +48,9 @@ def rank_ranges(
     Models answer the same items, and a hard item is hard for all of them. So the items are
     resampled, stratum by stratum, with one draw for all models, and a model is called better than
     another only when the interval of the paired difference in overall score excludes 0. A model's
-    range goes from 1 + (models surely better) to models - (models surely worse). Two ranges that
-    share a place are a tie as far as these items can tell. Each pair is judged at `level` by
-    itself: there is no correction for the number of pairs.
+    range goes from 1 + (models surely better) to models - (models surely worse): its width is the
+    number of models that it can't be told from. Each pair is judged at `level` by itself, without
+    a correction for the number of pairs.
 
     Each paired stratum gets two made-up items, one that only the first of a pair has right and one
     that only the second has, so that three right answers against three wrong ones are not proof.
