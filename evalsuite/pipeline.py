@@ -104,7 +104,7 @@ def run(config: RunConfig) -> Outcome:
     ):
         _announce(progress, prepared, folder)
         try:
-            task_set = _load_tasks(config, prepared)
+            task_set = load_task_set(config, prepared)
         except BaseException:
             folder.discard()
             raise
@@ -146,7 +146,8 @@ def _announce(progress: Progress, prepared: Prepared, folder: RunFolder) -> None
         progress.note(f"note: {folder.asked} holds another run and is left as it is")
 
 
-def _load_tasks(config: RunConfig, prepared: Prepared) -> TaskSet:
+def load_task_set(config: RunConfig, prepared: Prepared) -> TaskSet:
+    """The tasks with their documents and prompts, the same for every model."""
     from evalsuite.harness.tasks import load_tasks
 
     return load_tasks(
