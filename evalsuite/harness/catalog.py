@@ -134,8 +134,14 @@ def spec_of(
         origin=origin,
         path=path,
         capability=capability if capability in CAPABILITIES else "other",
-        description=str(metadata.get("description", "")),
+        description=str(metadata.get("description", "")) or _opening_comment(path),
     )
+
+
+def _opening_comment(path: Path) -> str:
+    """The first sentence of the comment that a task file opens with."""
+    first = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    return first.lstrip("# ").partition(". ")[0].rstrip(".") if first.startswith("#") else ""
 
 
 def list_tasks(root: Path | None = None) -> list[TaskSpec]:
@@ -191,6 +197,7 @@ def describe(root: Path | None = None) -> str:
 _NAME = r"""["']?([^\s"'#\[\]{},]+)["']?"""
 _TASK_LINE = re.compile(rf"^[\"']?task[\"']?[ \t]*:[ \t]*{_NAME}", re.MULTILINE)
 _GROUP_LINE = re.compile(rf"^[\"']?group[\"']?[ \t]*:[ \t]*{_NAME}", re.MULTILINE)
+_CLASS_LINE = re.compile(r"^class[ \t]*:", re.MULTILINE)
 _TAG_BLOCK = re.compile(
     r"^[\"']?tag[\"']?[ \t]*:[ \t]*([^\n#]*)((?:\n[ \t]*-[ \t]*[^\n]*)*)", re.MULTILINE
 )
@@ -218,12 +225,10 @@ def library() -> Library:
             collections.update(name for name in found if name != "-")
         if path.suffix != ".yaml":
             continue  # a template for others: its tags count, it is no task itself
-        group = _GROUP_LINE.search(text)
-        if group:
+        task, group = _TASK_LINE.search(text), _GROUP_LINE.search(text)
+        if group and not _CLASS_LINE.search(text):  # a class makes it a task, as in lm-eval
             collections.add(group[1])
-            continue
-        task = _TASK_LINE.search(text)
-        if task and task[1] != "-":
+        elif task and task[1] != "-":
             tasks.setdefault(task[1], path)
     return Library(tasks, frozenset(collections - tasks.keys()))
 

@@ -7,36 +7,17 @@ lm-eval's, a write that fails is an error, and no half-written file is left unde
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from evalsuite.files import safe_name, write_atomically
 from evalsuite.harness.evaluate import BOOTSTRAP_ITERS, Evaluation
-from evalsuite.leaderboard import safe_name, write_atomically, write_samples
+from evalsuite.leaderboard import write_samples
 from evalsuite.records import UserError
-
-LONGEST_FOLDER = 120  # bytes of a model's folder; file systems take 255 for one name
-
-
-def model_folder(model: str) -> str:
-    """A model's name as the name of one folder: lm-eval's form where that is safe.
-
-    A name that would leave its parent, hide, or be too long is changed; a cut one gets a hash.
-    """
-    safe = re.sub(r"[\x00-\x1f\x7f]+", "__", safe_name(model)).strip()
-    if not safe.strip("."):
-        safe = "_" * max(len(safe), 1)
-    if safe.startswith("."):
-        safe = "_" + safe[1:]
-    if len(safe.encode()) > LONGEST_FOLDER:
-        digest = hashlib.sha256(model.encode()).hexdigest()[:8]
-        safe = safe.encode()[: LONGEST_FOLDER - 9].decode(errors="ignore") + "-" + digest
-    return safe
 
 
 def write_results(
@@ -55,7 +36,7 @@ def write_results(
     from lm_eval.utils import handle_non_serializable, hash_string
 
     date = created.replace(tzinfo=None).isoformat(timespec="microseconds").replace(":", "-")
-    folder = model_folder(model)
+    folder = safe_name(model)
     hashes = {
         task: hash_string(
             "".join(s["doc_hash"] + s["prompt_hash"] + s["target_hash"] for s in samples)
