@@ -6,8 +6,6 @@ from evalsuite.leaderboard.files import (
     Run,
     load_run,
     read_leaderboard,
-    safe_name,
-    write_atomically,
     write_leaderboard,
     write_samples,
 )
@@ -21,8 +19,6 @@ __all__ = [
     "listing",
     "load_run",
     "read_leaderboard",
-    "safe_name",
-    "write_atomically",
     "write_leaderboard",
     "write_samples",
 ]

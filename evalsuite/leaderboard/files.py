@@ -8,9 +8,7 @@ that a reader or a kill never meets half of one.
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from evalsuite.files import safe_name, write_atomically
 from evalsuite.leaderboard.forms import from_json, to_csv, to_json
 from evalsuite.records import Leaderboard, UserError
 
@@ -90,29 +89,6 @@ def write_samples(
     )
     write_atomically(path, lines)
     return path
-
-
-def write_atomically(path: Path, text: str | Iterable[str]) -> None:
-    """Writes the whole file or nothing: into a neighbour that is then renamed."""
-    handle, neighbour = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
-    try:
-        # surrogatepass would write bytes that no reader takes; a lone surrogate becomes "?".
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.writelines([text] if isinstance(text, str) else text)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(neighbour, 0o666 & ~umask)  # mkstemp's 0600 would hide the file from others
-        os.replace(neighbour, path)
-    except BaseException:
-        Path(neighbour).unlink(missing_ok=True)
-        raise
-
-
-def safe_name(name: str) -> str:
-    """A model's or task's name as lm-eval writes it into file names."""
-    return re.sub(r'["<>:/|\\?*\[\]]+', "__", name)
 
 
 def _file_form(sample: Mapping[str, Any]) -> dict[str, Any]:

@@ -91,7 +91,8 @@ def about(origin: Origin) -> str:
     """A model in a few words: its size and number format."""
     model = _listed(origin)
     size = words.parameters(model.get("parameters"))
-    parts = [f"{size} parameters" if size else "", str(model.get("dtype") or "")]
+    kind = str(model.get("dtype") or "")
+    parts = [f"{size} parameters" if size else "", "" if kind == "auto" else kind]
     return ", ".join(part for part in parts if part)
 
 

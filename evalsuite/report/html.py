@@ -16,7 +16,8 @@ from pathlib import Path
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from evalsuite.leaderboard import load_run, write_atomically
+from evalsuite.files import write_atomically
+from evalsuite.leaderboard import load_run
 from evalsuite.records import UserError
 from evalsuite.report import charts
 from evalsuite.report.page import build_page

@@ -5,12 +5,12 @@ Knows leaderboards, manifests, samples and the words of words.py; knows no HTML.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from evalsuite.leaderboard import Run, capability_tasks, explain
 from evalsuite.leaderboard.merge import merge_runs
-from evalsuite.records import Estimate, Leaderboard, MetricScore, ModelScore
+from evalsuite.records import Estimate, Leaderboard, ModelScore
 from evalsuite.report import words
 from evalsuite.report.facts import about, is_demo, run_facts, speed_line, task_infos
 from evalsuite.report.samples import SHOWN, collect, pack
@@ -25,6 +25,7 @@ from evalsuite.report.view import (
 )
 
 DEMO_NOTE = "The demo pair are toys, trained in minutes to show this page; the numbers are real."
+_NOTHING = Estimate(None, None)
 
 
 def build_page(runs: Sequence[Run], *, shown: int = SHOWN) -> Page:
@@ -43,7 +44,9 @@ def build_page(runs: Sequence[Run], *, shown: int = SHOWN) -> Page:
     ordered = [task for members in groups.values() for task in members]
 
     samples = collect(board, origins, ordered, shown)
-    models = tuple(_model_row(m, board.models, about(origins[m.name])) for m in board.models)
+    models = tuple(
+        _model_row(m, board.models, about(origins[m.name]), groups) for m in board.models
+    )
     first = runs[0].manifest
     return Page(
         title=_title(board, ordered),
@@ -60,7 +63,7 @@ def build_page(runs: Sequence[Run], *, shown: int = SHOWN) -> Page:
             _column(t, board.models, infos.get(t, {}), samples.chances.get(t)) for t in ordered
         ),
         table=tuple(
-            (row, tuple(_cell(model, task) for task in ordered))
+            (row, tuple(_cell(model, task, _items(board.models, task)) for task in ordered))
             for row, model in zip(models, board.models, strict=True)
         ),
         metrics=_metric_lines(board.models, ordered),
@@ -85,13 +88,7 @@ def _title(board: Leaderboard, tasks: Sequence[str]) -> str:
 
 
 def _facts(runs: Sequence[Run], board: Leaderboard, tasks: Sequence[str]) -> tuple[str, ...]:
-    items = sum(
-        max(
-            (m.n for model in board.models if t in model.tasks for m in _metrics(model, t)),
-            default=0,
-        )
-        for t in tasks
-    )
+    items = sum(_items(board.models, task) for task in tasks)
     facts = [
         words.plural(len(board.models), "model"),
         words.plural(len(tasks), "task"),
@@ -124,29 +121,34 @@ def _problems(board: Leaderboard, capability_of: Mapping[str, str]) -> tuple[str
         f"{f.error}"
         for f in board.failed
     ]
-    cut, lost = [], []
-    for model in board.models:
-        for task, score in model.tasks.items():
-            if score.truncated:
-                cut.append(f"{model.name} on {task} ({score.truncated:,})")
-            if score.errors:
-                lost.append(f"{model.name} on {task} ({score.errors:,})")
-    if cut:
-        failed.append(
-            "Some prompts were longer than the model’s context and lost their beginning: "
-            f"{_some(cut)}."
-        )
+    cut = _tally(board, "truncated", "request")
+    lost = _tally(board, "errors", "item")
+    known = list(explain(board, capability_of))
     if lost:
-        failed.append(f"Some items have no result and are not counted: {_some(lost)}.")
-    return (*failed, *explain(board, capability_of))
+        known.append(f"Items without a result are not counted: {lost}.")
+    if cut:
+        known.append(
+            f"Prompts longer than a model’s context lost their beginning: {cut}. "
+            "The table of tasks marks where."
+        )
+    return (*failed, *known)
 
 
-def _some(parts: Sequence[str], most: int = 6) -> str:
-    more = len(parts) - most
-    return words.listing([*parts[:most], f"{more} more"] if more > 0 else parts)
+def _tally(board: Leaderboard, field: str, what: str) -> str:
+    """'a 3 requests in 2 tasks, b …': how often it happened to each model; '' if never."""
+    parts = []
+    for model in board.models:
+        counts = [n for task in model.tasks.values() if (n := getattr(task, field))]
+        if counts:
+            where = words.plural(len(counts), "task")
+            parts.append(f"{model.name} {words.plural(sum(counts), what)} in {where}")
+    more = len(parts) - 4
+    return "; ".join([*parts[:4], f"{words.plural(more, 'more model')}"] if more > 0 else parts)
 
 
-def _model_row(model: ModelScore, models: Sequence[ModelScore], about: str) -> ModelRow:
+def _model_row(
+    model: ModelScore, models: Sequence[ModelScore], about: str, capabilities: Iterable[str]
+) -> ModelRow:
     return ModelRow(
         name=model.name,
         place=words.place(model.rank),
@@ -154,6 +156,7 @@ def _model_row(model: ModelScore, models: Sequence[ModelScore], about: str) -> M
         about=about,
         leads=model.rank is not None and model.rank[0] == 1,
         overall=_estimate(model.overall),
+        capabilities=tuple(_estimate(model.capabilities.get(c, _NOTHING)) for c in capabilities),
     )
 
 
@@ -173,8 +176,7 @@ def _card(
     chances: Mapping[str, float],
     infos: Mapping[str, Mapping[str, Any]],
 ) -> CapabilityCard:
-    nothing = Estimate(None, None)
-    scores = [_estimate(m.capabilities.get(capability, nothing)) for m in models]
+    scores = [_estimate(m.capabilities.get(capability, _NOTHING)) for m in models]
     guesses = [
         chances.get(t, 0.0 if infos.get(t, {}).get("output_type") == "generate_until" else None)
         for t in tasks
@@ -206,17 +208,17 @@ def _call(names: Sequence[str], scores: Sequence[Score]) -> str:
 # ---- tasks --------------------------------------------------------------------------------------
 
 
-def _metrics(model: ModelScore, task: str) -> list[MetricScore]:
-    score = model.tasks[task]
-    return [score.metrics[score.primary]] if score.primary in score.metrics else []
+def _items(models: Sequence[ModelScore], task: str) -> int:
+    """How many items a task has: the most that a model has a result for."""
+    scores = [model.tasks[task] for model in models if task in model.tasks]
+    return max((metric.n for score in scores for metric in score.metrics.values()), default=0)
 
 
 def _column(
     task: str, models: Sequence[ModelScore], info: Mapping[str, Any], chance: float | None
 ) -> TaskColumn:
-    sizes = {m.n for model in models if task in model.tasks for m in _metrics(model, task)}
     primary = next((m.tasks[task].primary for m in models if task in m.tasks), "")
-    detail = [words.plural(max(sizes), "item")] if sizes else []
+    detail = [words.plural(_items(models, task), "item")]
     shots = info.get("num_fewshot")
     if shots is not None:
         detail.append(f"{shots}-shot")
@@ -230,7 +232,7 @@ def _column(
     )
 
 
-def _cell(model: ModelScore, task: str) -> Cell | None:
+def _cell(model: ModelScore, task: str, items: int) -> Cell | None:
     if task not in model.tasks:
         return None
     score = model.tasks[task]
@@ -247,7 +249,7 @@ def _cell(model: ModelScore, task: str) -> Cell | None:
     shaded = metric.unit == "share" and 0 <= metric.value <= 1
     return Cell(
         score=_score(metric.value, metric.ci, metric.unit),
-        n=metric.n,
+        n=None if metric.n == items else metric.n,
         heat=round(10 * metric.value) if shaded else None,
         flags=tuple(flags),
         link=words.fragment("samples", model.name, task),

@@ -26,6 +26,7 @@ class ModelRow:
     about: str
     leads: bool  # nobody is surely better
     overall: Score
+    capabilities: tuple[Score, ...]  # in the order of the page's cards
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Cell:
     """A model's number for a task; `heat` 0..10 shades it, `flags` are (mark, meaning)."""
 
     score: Score
-    n: int
+    n: int | None  # only where it is not the task's own
     heat: int | None
     flags: tuple[tuple[str, str], ...]
     link: str

@@ -113,35 +113,56 @@ def place(rank: tuple[int, int] | None) -> str:
     return str(low) if low == high else f"{low}–{high}"
 
 
+def ties(models: Sequence[ModelScore]) -> dict[str, tuple[str, ...] | None]:
+    """Whom each ranked model can't be told from, by name; None where ranks leave it open.
+
+    A range's width is the number of ties. They are the neighbours in the order that fill the
+    range, unless a far one differs less surely than a near one: then names would contradict each
+    other, and only numbers are certain.
+    """
+    ranked = [model for model in models if model.rank is not None]
+    found: dict[str, tuple[str, ...] | None] = {}
+    for position, model in enumerate(ranked):
+        low, high = model.rank or (0, 0)
+        near = [r.name for i, r in enumerate(ranked) if low - 1 <= i < high and i != position]
+        found[model.name] = tuple(near) if len(near) == high - low else None
+    return {
+        name: names
+        if names is not None and all(name in (found[other] or ()) for other in names)
+        else None
+        for name, names in found.items()
+    }
+
+
 def tied(model: ModelScore, models: Sequence[ModelScore]) -> str:
     """'tied with a and b'; '' when the model's place is certain."""
     if model.rank is None:
-        return "no rank"
-    ties = model.rank[1] - model.rank[0]  # that many models can't be told from this one
-    if ties == 0:
+        return "no place: part of its results is missing"
+    many = model.rank[1] - model.rank[0]
+    if many == 0:
         return ""
-    others = [m.name for m in models if m is not model and m.rank and _overlap(m.rank, model.rank)]
-    if len(others) == ties and ties <= 3:
-        return f"tied with {listing(others)}"
-    return f"tied with {plural(ties, 'other model')}"
+    names = ties(models)[model.name]
+    if names and many <= 2:
+        return f"tied with {listing(names)}"
+    return f"tied with {plural(many, 'other')}"
 
 
 def verdict(models: Sequence[ModelScore]) -> str:
-    """The page's first sentence: who is first, or who can't be told apart."""
+    """The page's first sentence: who is first, or between whom that is open."""
     ranked = [model for model in models if model.rank is not None]
     if not ranked:
         scored = [model for model in models if model.overall.value is not None]
         if scored:
-            return f"{scored[0].name} has the highest score, of unknown certainty."
+            return f"{scored[0].name} has the highest score, how surely is not known."
         return "No model has an overall score."
     first = ranked[0]
     if len(ranked) == 1:
         return f"{first.name} scores {number(first.overall.value)} overall."
     if first.rank == (1, 1):
-        return f"{first.name} is first, and the lead is more than chance."
-    rivals = tied(first, ranked).removeprefix("tied with ")
-    return f"{first.name} has the highest score, but can’t be told apart from {rivals}."
-
-
-def _overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:
-    return a[0] <= b[1] and b[0] <= a[1]
+        return f"{first.name} is first, by more than chance."
+    rivals = [m.name for m in ranked if m.rank and m.rank[0] == 1]
+    if len(rivals) > 3:
+        return f"First place is open between {first.name} and {plural(len(rivals) - 1, 'other')}."
+    if len(rivals) > 1:
+        return f"First place is open between {listing(rivals)}."
+    return f"{first.name} has the highest score, but its lead may be chance."

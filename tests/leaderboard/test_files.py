@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,6 @@ import pytest
 from evalsuite.leaderboard import (
     load_run,
     read_leaderboard,
-    write_atomically,
     write_leaderboard,
     write_samples,
 )
@@ -181,20 +179,6 @@ def test_a_models_folder_is_the_manifests(tmp_path: Path) -> None:
     assert [sample["doc_id"] for sample in run.samples("org/model", "a/b")] == [1]
     write_samples(tmp_path, "a__b", "t", "2026-11-23T10-00-00", [{"doc_id": 2}])
     assert [sample["doc_id"] for sample in run.samples("a/b", "t")] == [2]
-
-
-def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
-    path = tmp_path / "file.txt"
-    write_atomically(path, "old")
-
-    def breaks() -> Iterator[str]:
-        yield "half"
-        raise RuntimeError("disk gone")
-
-    with pytest.raises(RuntimeError, match="disk gone"):
-        write_atomically(path, breaks())
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(

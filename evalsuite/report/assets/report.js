@@ -203,7 +203,7 @@
         { class: `${gold ? "is-gold" : ""} ${picked ? "is-picked" : ""}` },
         node("pre", { dir: "auto" }, texts[index].trim() || texts[index]),
         node("span", { class: `tag ${gold ? "right" : "wrong"}` }, tags.join(", ")),
-        node("span", { class: "logprob", title: "log-probability" }, logprob === null ? "−∞" : logprob.toFixed(3)),
+        node("span", { class: "logprob", title: "log-probability" }, logprob === null ? "−∞" : logprob.toFixed(3).replace("-", "−")),
       );
     });
     return node("ol", { class: "choices" }, ...items);
