@@ -7,6 +7,7 @@ combination: a thing in that wording, the two leading things of a comparison, a 
 from __future__ import annotations
 
 import random
+from functools import cache
 
 from demo.item import SEED, Item, article, ask, choose, collect, held_out, listed, words
 from demo.things import (
@@ -129,7 +130,7 @@ def _about(
     """A question about a thing's use, place or material."""
     if relation == "use":
         answer = article(thing.name)
-        others = [article(t.name) for t in THINGS if not _could_do_for(t, thing)]
+        others = _useless(thing)
     elif relation == "place":
         answer, others = thing.place, [t.place for t in THINGS]
     else:
@@ -143,10 +144,11 @@ def _about(
     )
 
 
-def _could_do_for(other: Thing, thing: Thing) -> bool:
-    """Whether the other thing might be taken for the same purpose."""
-    alike = any({other.name, thing.name} <= group for group in SUBSTITUTES)
-    return alike or other.place == thing.place
+@cache
+def _useless(thing: Thing) -> list[str]:
+    """The things that nobody would take for the purpose of this one."""
+    alike = {name for group in SUBSTITUTES if thing.name in group for name in group}
+    return [article(t.name) for t in THINGS if t.place != thing.place and t.name not in alike]
 
 
 def _effect(event: str, wording: int, thing: Thing, rng: random.Random) -> Item:

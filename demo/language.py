@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import cache
 
 from demo.item import SEED, Item, ask, choose, collect, held_out, listed
 from demo.lexicon import (
@@ -170,6 +171,18 @@ for _pair in (*OPPOSITES, *SYNONYMS):
         PARTNERS.setdefault(_word, set()).update(_pair)
 
 
+@cache
+def _unrelated(kind: str, word: str, answer: str) -> list[str]:
+    """The words that are plainly no answer."""
+    taken = PARTNERS[word] | PARTNERS[answer]
+    # For an opposite, words near the question's own word are fair and good wrong choices.
+    centres = (answer,) if kind == "opposite" else (word, answer)
+    for group in NEAR:
+        if not group.isdisjoint(centres):
+            taken |= group
+    return [w for w in VOCABULARY if w not in taken]
+
+
 def _meaning(rng: random.Random, kind: str, wording: int, kept: bool) -> Item | None:
     """Opposites and likenesses, told and asked in both directions.
 
@@ -189,14 +202,7 @@ def _meaning(rng: random.Random, kind: str, wording: int, kept: bool) -> Item | 
         return None
     else:
         form = ask(str(PAIR_WORDINGS[kind][wording]))
-    taken = PARTNERS[word] | PARTNERS[answer]
-    # For an opposite, words near the question's own word are fair and good wrong choices.
-    centres = (answer,) if kind == "opposite" else (word, answer)
-    for group in NEAR:
-        if not group.isdisjoint(centres):
-            taken |= group
-    others = [w for w in VOCABULARY if w not in taken]
-    choices = choose(rng, answer, others)
+    choices = choose(rng, answer, _unrelated(kind, word, answer))
     if wording != TRAINED:
         # One of the wrong choices has the other relation to the word, where there is such a word.
         other_kind = "synonym" if kind == "opposite" else "opposite"
