@@ -67,6 +67,14 @@ class TokenPlan:
     parts: dict[str, list[tuple[Any, slice]]] = field(default_factory=dict)
 
 
+class _SameObject(dict[int, int]):
+    """One int object a token id: a plan holds millions of ids, and each new int takes 32 bytes."""
+
+    def __missing__(self, token: int) -> int:
+        self[token] = token
+        return token
+
+
 class EngineLM(TemplateLM):
     """What lm-eval takes for a model: rank 0 of 1, exact, without caches of its own.
 
@@ -93,8 +101,7 @@ class EngineLM(TemplateLM):
         self._score, self._generate = score, generate
         self._encoded: dict[str, list[int]] = {}
         self._answers: dict[str, list[Any]] = {}
-        # One object a token id: a plan holds millions of them, and new ones take 32 bytes each.
-        self._ids: dict[int, int] = {}
+        self._ids = _SameObject()
 
     # ---- tokens: the hf backend's rules ----------------------------------------------------------
 
@@ -137,8 +144,7 @@ class EngineLM(TemplateLM):
                 self._encoded.update(zip(group, batch["input_ids"], strict=True))
 
     def _kept(self, tokens: Iterable[int]) -> tuple[int, ...]:
-        ids = self._ids
-        return tuple(ids.setdefault(token, token) for token in tokens)
+        return tuple(map(self._ids.__getitem__, tokens))
 
     # ---- planning --------------------------------------------------------------------------------
 

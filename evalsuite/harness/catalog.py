@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -218,7 +219,7 @@ def library() -> Library:
     tasks: dict[str, Path] = {}
     collections: set[str] = set()
     # Sorted, since lm-eval lets the first of two files that define one name win.
-    for path in sorted(root.rglob("*yaml"), key=lambda p: p.as_posix()):
+    for path in sorted(_definition_files(root), key=lambda p: p.as_posix()):
         text = path.read_text(encoding="utf-8", errors="replace")
         for inline, items in _TAG_BLOCK.findall(text):
             found = _TAG_NAME.findall(inline) + _TAG_NAME.findall(items)
@@ -231,6 +232,14 @@ def library() -> Library:
         elif task and task[1] != "-":
             tasks.setdefault(task[1], path)
     return Library(tasks, frozenset(collections - tasks.keys()))
+
+
+def _definition_files(root: Path) -> Iterator[Path]:
+    """YAML files, and the templates that they include, whose names end in anything or nothing."""
+    for folder, _, names in os.walk(root):
+        for name in names:
+            if name.endswith("yaml") or "." not in name:
+                yield Path(folder, name)
 
 
 # ---- names to specs ------------------------------------------------------------------------------

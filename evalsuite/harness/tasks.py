@@ -82,9 +82,13 @@ def load_tasks(
     Raises UserError when a data set is missing, a task's definition is faulty, or it needs what is
     not offered (images, sound, running the model's code).
     """
-    if data_dir is not None and not Path(data_dir).is_dir():
-        raise UserError(f"The data folder {data_dir} does not exist (--data-dir).")
-    folder = Path(data_dir).resolve() if data_dir is not None else None
+    if limit is not None and limit < 1:  # lm-eval would take 0 for "all", 0.5 for a half
+        raise UserError(f"--limit {limit}: must be 1 or more.")
+    if num_fewshot is not None and num_fewshot < 0:
+        raise UserError(f"--num-fewshot {num_fewshot}: must be 0 or more.")
+    folder = Path(data_dir).expanduser().resolve() if data_dir is not None else None
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"--data-dir {data_dir}: there is no such folder.")
     tasks: dict[str, Any] = {}
     groups: dict[str, Any] = {}
     capabilities: dict[str, tuple[str, str]] = {}
@@ -136,6 +140,8 @@ def _load(spec: TaskSpec) -> Any:
         if spec.kind == "collection"
         else TaskManager(include_defaults=False)  # complete YAMLs need no index
     )
+    if spec.path is None and spec.name not in manager.task_index:
+        raise UserError(f"{spec.name} holds no tasks.")
     for name, config in _definitions(spec, manager.task_index):
         if config.get("unsafe_code"):
             raise UserError(

@@ -90,7 +90,7 @@ def test_a_missing_set_is_named_with_its_folder(tmp_path: Path) -> None:
 def test_a_missing_folder_configuration_split_or_file_is_named(
     benchmarks: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match="no such folder"):
         load_tasks(resolve(["piqa"]), data_dir=tmp_path / "nowhere")
     with pytest.raises(UserError, match="has no configuration nothing; it has ARC-Easy, ARC-Chall"):
         load(benchmarks, "allenai/ai2_arc", "nothing")

@@ -84,6 +84,30 @@ def test_equals_lm_evals_hf_backend(
     assert_equal(mine, theirs, name)
 
 
+def test_lm_evals_own_simple_evaluate_takes_the_adapter(
+    asked: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    """Without our evaluate there is nothing prefetched, and the answers are the same."""
+    import lm_eval
+    from lm_eval.tasks import TaskManager
+
+    from evalsuite.harness.adapter import EngineLM
+
+    rows = [{"q": "Once upon a", "c": ["time", "cat"], "g": i} for i in (0, 1)]
+    path = write_task(
+        tmp_path,
+        rows,
+        "output_type: multiple_choice\ndoc_to_text: q\ndoc_to_choice: c\ndoc_to_target: g\n"
+        "metric_list: [{metric: acc}]\n",
+    )
+    theirs = lm_eval.simple_evaluate(
+        model=EngineLM(tokenizer, asked.max_length, asked.score, asked.generate),
+        tasks=[str(path)],
+        task_manager=TaskManager(include_defaults=False),
+    )
+    assert_equal(ours(asked, tokenizer, [str(path)]), theirs, "own")
+
+
 def test_a_metric_of_probabilities_is_as_near_as_they_are(
     asked: Any, tokenizer: Any, oracle: Callable, benchmarks: Path
 ) -> None:

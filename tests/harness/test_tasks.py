@@ -16,13 +16,18 @@ from evalsuite.records import UserError
 SHARED = [spec.name for spec in list_tasks() if not spec.name.startswith("starter_")]
 
 
-@pytest.mark.parametrize("shots", [None, 2])
-def test_our_files_equal_lm_evals_library(shots: int | None, benchmarks: Path) -> None:
+@pytest.mark.parametrize(
+    ("names", "shots"), [(SHARED, 2), (["gsm8k", "nq_open", "winogrande", "truthfulqa_mc1"], None)]
+)
+def test_our_files_equal_lm_evals_library(
+    names: list[str], shots: int | None, benchmarks: Path
+) -> None:
+    """With examples for all; without the option where a task's own number matters."""
     options: dict[str, Any] = {"data_dir": benchmarks, "limit": 20, "num_fewshot": shots}
-    mine = load_tasks(resolve(SHARED), **options)
-    theirs = load_tasks(resolve([f"lm-eval:{name}" for name in SHARED]), **options)
-    assert set(SHARED) <= library().tasks.keys()
-    for name in SHARED:
+    mine = load_tasks(resolve(names), **options)
+    theirs = load_tasks(resolve([f"lm-eval:{name}" for name in names]), **options)
+    assert set(names) <= library().tasks.keys()
+    for name in names:
         ours, lm_evals = mine.instances[name], theirs.instances[name]
         assert [(i.request_type, i.arguments, i.repeats, i.doc_id) for i in ours] == [
             (i.request_type, i.arguments, i.repeats, i.doc_id) for i in lm_evals
@@ -130,6 +135,12 @@ def test_faulty_tasks_are_one_line_that_names_them(more: str, words: str, tmp_pa
     assert words in str(error.value)
     assert "own" in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("options", [{"limit": 0}, {"limit": -1}, {"num_fewshot": -1}])
+def test_numbers_that_make_no_sense_are_refused(options: dict[str, int]) -> None:
+    with pytest.raises(UserError, match="must be"):
+        load_tasks(resolve(["piqa"]), **options)  # type: ignore[arg-type]
 
 
 def test_a_missing_package_is_named(benchmarks: Path) -> None:
