@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from evalsuite.engine.llama.generation import generate_group
 from evalsuite.engine.llama.plan import Limits
 from evalsuite.engine.llama.sampling import next_tokens, uniforms
 from evalsuite.engine.llama.text import StopWatch
-from evalsuite.records import GenerateRequest, GenerateResponse
+from evalsuite.records import GenerateRequest, GenerateResponse, ScoreRequest
 
 NEW = 12
 
@@ -160,6 +161,20 @@ def test_edges_of_drawing() -> None:
     # Greedy takes the first of a tie; top_p 0 keeps one token; nothing impossible is drawn.
     assert next_tokens(logits, number, top_p, nearly_one).tolist() == [1, 1, 2, 2]
     assert next_tokens(logits, number, top_p, 0 * nearly_one).tolist() == [1, 1, 0, 1]
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_types_score_and_generate(
+    small_folder: Path, small_engine: LlamaEngine, prompts: list[tuple[int, ...]], dtype: str
+) -> None:
+    engine = LlamaEngine.load(small_folder, small_engine.tokenizer, device="cpu", dtype=dtype)
+    exact = small_engine.generate([GenerateRequest(p, 4) for p in prompts])
+    rounded = engine.generate([GenerateRequest(p, 4) for p in prompts])
+    same = sum(a.tokens == b.tokens for a, b in zip(exact, rounded, strict=True))
+    assert same > 0.8 * len(prompts)  # rounding turns near ties, not more
+    request = ScoreRequest(prompts[0], prompts[1])
+    (a,), (b,) = small_engine.score([request]), engine.score([request])
+    assert a.logprob == pytest.approx(b.logprob, rel=0.02)
 
 
 # ---- the end of an answer -----------------------------------------------------------------------

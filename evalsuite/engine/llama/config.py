@@ -62,12 +62,6 @@ class LlamaConfig:
         return self.layers * (attention + mlp) + norms + embeddings
 
     @property
-    def block_parameters(self) -> int:
-        """The part of `parameters` that every token is multiplied with: no embedding, no head."""
-        embeddings = self.vocab_size * self.hidden_size * (1 if self.tied_embeddings else 2)
-        return self.parameters - embeddings
-
-    @property
     def kv_values(self) -> int:
         """Numbers that one token leaves in the key/value cache, over all layers."""
         return 2 * self.layers * self.kv_heads * self.head_dim
