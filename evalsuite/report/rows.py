@@ -95,10 +95,7 @@ def make_row(
         if len(choices) > 1:
             gold = tuple(g for g in gold_choices(main) if g < len(choices))
             picked = _picked([p[0] for p in pairs], [r[1] for r in requests[:half]], metric)
-            if score == 1 and len(gold) == 1:
-                picked = gold[0]  # the metric's own word, whatever its rule is
-            elif score == 0 and picked in gold:
-                picked = None
+            gold, picked = _agreed(gold, picked, score, len(choices))
     else:
         words = [str(text) for text in _flat(main.get("resps"))]
         taken = [str(text) for text in _flat(main.get("filtered_resps"))]
@@ -196,7 +193,9 @@ def gold_choices(sample: Mapping[str, Any]) -> tuple[int, ...]:
         except (ValueError, SyntaxError):
             parsed = []
         return tuple(i for i in parsed if isinstance(i, int) and 0 <= i < n)
-    return tuple(i for i, (_, text) in enumerate(_requests(sample)[:n]) if text.strip() == target)
+    same = tuple(i for i, (_, text) in enumerate(_requests(sample)[:n]) if text.strip() == target)
+    # Choices that stand in the context (winogrande) share one continuation: it tells none apart.
+    return same if len(same) == 1 else ()
 
 
 def _picked(logprobs: Sequence[float], texts: Sequence[str], metric: str) -> int | None:
@@ -208,6 +207,21 @@ def _picked(logprobs: Sequence[float], texts: Sequence[str], metric: str) -> int
     elif metric == "acc_mutual_info" and len(logprobs) == 2 * n:
         scores = [a - b for a, b in zip(scores, logprobs[n:], strict=True)]
     return max(range(n), key=scores.__getitem__) if n else None
+
+
+def _agreed(
+    gold: tuple[int, ...], picked: int | None, score: float | None, n: int
+) -> tuple[tuple[int, ...], int | None]:
+    """Gold and pick in agreement with the item's score, which is the metric's own word."""
+    if not gold and picked is not None and score == 1:
+        gold = (picked,)
+    elif not gold and picked is not None and score == 0 and n == 2:
+        gold = (1 - picked,)
+    elif len(gold) == 1 and score == 1:
+        picked = gold[0]
+    elif score == 0 and picked in gold:
+        picked = None
+    return gold, picked
 
 
 def _metrics(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -82,6 +82,7 @@ def make_sample(
         }
         if task == "winogrande":  # the choice is in the context there, the continuation is shared
             base["arguments"] = [(f"{prompt} because{option}", " was late.") for option in options]
+            base["target"] = "was late."
         values = {"acc": float(right), "acc_norm": float(right)}
         return [base | values | {"filter": "none", "metrics": list(values)}]
     if output == "loglikelihood":

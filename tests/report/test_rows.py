@@ -62,6 +62,20 @@ def test_choices_in_the_context() -> None:
     assert [texts[c.text] for c in row.choices] == ["cup was thin.", "cupboard was thin."]
 
 
+@pytest.mark.parametrize(("acc", "gold"), [(1.0, (0,)), (0.0, (1,)), (None, ())])
+def test_gold_of_choices_in_the_context(acc: float | None, gold: tuple[int, ...]) -> None:
+    """winogrande's target is the continuation that both share: the score tells which is right."""
+    arguments = {
+        "gen_args_0": {"arg_0": "so Sarah", "arg_1": " was late."},
+        "gen_args_1": {"arg_0": "so Maria", "arg_1": " was late."},
+    }
+    line = choice_line(arguments=arguments, target="was late.", acc=acc, metrics=["acc"])
+    row, _ = row_of(line, "acc")
+    assert (row.gold, row.picked) == (gold, 0)
+    part = task_rows([line], model=0, task=0, primary="acc", limit=1, texts=Texts())
+    assert part.chance == 0.5
+
+
 @pytest.mark.parametrize(
     ("target", "gold"),
     [("0", (0,)), ("green", (0,)), ("[0, 1]", (0, 1)), ("7", ()), ("[oops", ()), ("red", ())],
