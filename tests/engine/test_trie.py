@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.attention.flex_attention import flex_attention
 
 from evalsuite.engine.llama import attention
-from evalsuite.engine.llama.attention import DenseAttend
-from evalsuite.engine.llama.trie import build_pack, preorder, split
+from evalsuite.engine.llama.attention import DenseAttend, FlexAttend
+from evalsuite.engine.llama.trie import Pack, build_pack, preorder, split
 
 # Three token ids make shared prefixes, prefixes of one another and duplicates likely.
 TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=9).map(tuple)
@@ -67,30 +72,49 @@ def test_a_pack_does_not_depend_on_the_order_of_requests() -> None:
     assert [t.tolist() for t in first.tails] == [t.tolist() for t in second.tails[::-1]]
 
 
+def masked_attention(pack: Pack, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention over a pack as its definition has it: every pair, those not on a path masked."""
+    index = torch.arange(len(pack))
+    seen = (index <= index[:, None]) & (index[:, None] < torch.from_numpy(pack.end))
+    k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
+    scores = torch.einsum("qhd,khd->hqk", q, k) / q.shape[-1] ** 0.5
+    weights = scores.masked_fill(~seen, float("-inf")).softmax(-1)
+    return torch.einsum("hqk,khd->qhd", weights, v)
+
+
+def random_heads(n: int, groups: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    q = torch.randn(n, 2 * groups, size, generator=generator)
+    return q, *(torch.randn(n, 2, size, generator=generator) for _ in range(2))
+
+
 @settings(max_examples=25, deadline=None)
 @given(SEQUENCES, st.integers(1, 7), st.sampled_from([1, 2]))
 def test_blockwise_attention_is_masked_attention(
     sequences: list[tuple[int, ...]], block: int, groups: int
 ) -> None:
     pack = build_pack(sequences, [1] * len(sequences))
-    n = len(pack)
-    generator = torch.Generator().manual_seed(0)
-    q = torch.randn(n, 2 * groups, 4, generator=generator)
-    k, v = (torch.randn(n, 2, 4, generator=generator) for _ in range(2))
-
-    index = torch.arange(n)
-    seen = (index <= index[:, None]) & (index[:, None] < torch.from_numpy(pack.end))
-    wide_k, wide_v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
-    scores = torch.einsum("qhd,khd->hqk", q, wide_k) / 2
-    weights = scores.masked_fill(~seen, float("-inf")).softmax(-1)
-    wanted = torch.einsum("hqk,khd->qhd", weights, wide_v)
-
+    q, k, v = random_heads(len(pack), groups, 4)
     before, attention.BLOCK = attention.BLOCK, block
     try:
         got = DenseAttend(pack.end, torch.float32, torch.device("cpu"))(0, q, k, v)
     finally:
         attention.BLOCK = before
-    torch.testing.assert_close(got, wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(got, masked_attention(pack, q, k, v), atol=1e-5, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("groups", [1, 2])
+def test_flex_attention_is_masked_attention(groups: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mask and padding of the CUDA path; run here by FlexAttention's own uncompiled form."""
+    monkeypatch.setattr(attention, "_compiled_flex", lambda: flex_attention)
+    rng = random.Random(0)
+    sequences = [tuple(rng.choices((3, 4), k=rng.randrange(1, 30))) for _ in range(12)]
+    pack = build_pack(sequences, [1] * len(sequences))
+    assert len(pack) > 128  # more than a block of FlexAttention's mask
+    q, k, v = random_heads(len(pack), groups, 16)
+    got = FlexAttend(pack.end, torch.device("cpu"))(0, q, k, v)
+    torch.testing.assert_close(got, masked_attention(pack, q, k, v), atol=1e-5, rtol=0)
 
 
 def test_choices_of_a_long_question_share_a_pack() -> None:

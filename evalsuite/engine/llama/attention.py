@@ -77,8 +77,8 @@ class DenseAttend:
 class FlexAttend:
     """Attention over a pack by FlexAttention (arXiv:2412.05496), compiled once a process.
 
-    Not covered by the project's tests, which run without a GPU: the dense form is what they check,
-    and `attention="dense"` selects it on CUDA too.
+    The tests check its mask and padding on a CPU, uncompiled; no GPU has run it yet. Should it fail
+    there, `attention="dense"` selects the other form on CUDA too.
     """
 
     def __init__(self, end: Ints, device: torch.device) -> None:
