@@ -84,22 +84,37 @@ def expected_score(
 
 
 def greedy_tokens(
-    model: PreTrainedModel, prompt: tuple[int, ...], new: int, eos: tuple[int, ...] = ()
+    model: PreTrainedModel, prompt: tuple[int, ...], new: int, eos: tuple[int, ...]
 ) -> tuple[list[int], float]:
     """What transformers' generate answers (EOS included), and the smallest gap on the way."""
+    ((answer, gap),) = greedy_batch(model, [prompt], new, eos)
+    return answer, gap
+
+
+def greedy_batch(
+    model: PreTrainedModel, prompts: list[tuple[int, ...]], new: int, eos: tuple[int, ...]
+) -> list[tuple[list[int], float]]:
+    """`greedy_tokens` of prompts of one length, so that nothing has to be padded."""
     with torch.inference_mode():
         out = model.generate(
-            torch.tensor([prompt]),
-            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            torch.tensor(prompts),
+            attention_mask=torch.ones(len(prompts), len(prompts[0]), dtype=torch.long),
             max_new_tokens=new,
             do_sample=False,
-            eos_token_id=list(eos) or None,
+            eos_token_id=list(eos),
             pad_token_id=0,
             return_dict_in_generate=True,
             output_logits=True,
         )
-    best = torch.stack([logits[0].float().topk(2).values for logits in out.logits])
-    return out.sequences[0, len(prompt) :].tolist(), float((best[:, 0] - best[:, 1]).min())
+    best = torch.stack([logits.float().topk(2).values for logits in out.logits], dim=1)  # [B, T, 2]
+    gaps = best[..., 0] - best[..., 1]
+    answers = out.sequences[:, len(prompts[0]) :].tolist()
+    found = []
+    for tokens, row in zip(answers, gaps, strict=True):
+        ends = [i + 1 for i, token in enumerate(tokens) if token in eos]
+        length = ends[0] if ends else len(tokens)
+        found.append((tokens[:length], float(row[:length].min())))
+    return found
 
 
 def make_tokenizer(vocabulary: int = 96) -> PreTrainedTokenizerFast:
