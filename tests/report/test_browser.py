@@ -189,7 +189,7 @@ def test_narrow(pair_page: Path, many_run: Path, open_page: Callable[..., Any]) 
         assert box["width"] <= 390
 
 
-@pytest.mark.parametrize("width", [700, 1000, 1160, 1600])
+@pytest.mark.parametrize("width", [700, 1100, 1190, 1600])
 def test_widths_between(many_run: Path, open_page: Callable[..., Any], width: int) -> None:
     page = open_page(many_run / "report.html", viewport={"width": width, "height": 900}).page
     assert page.evaluate("document.documentElement.scrollWidth") == width
