@@ -11,6 +11,12 @@ from typing import Any
 from evalsuite.records import UserError
 
 
+def check_tokenizer(folder: Path, label: str) -> None:
+    """Raises UserError when a folder has no tokenizer; reads no file."""
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        raise UserError(f"{label}: no tokenizer.json or tokenizer.model in {folder}")
+
+
 def load_tokenizer(folder: Path, label: str) -> Any:
     """The transformers tokenizer in `folder`.
 
@@ -19,8 +25,7 @@ def load_tokenizer(folder: Path, label: str) -> Any:
     """
     from transformers import AutoTokenizer
 
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
-        raise UserError(f"{label}: no tokenizer.json or tokenizer.model in {folder}")
+    check_tokenizer(folder, label)
     try:
         return AutoTokenizer.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False
