@@ -1,15 +1,38 @@
-"""Which weights a name means, where they lie on disk, and what their bytes are."""
+"""Which weights a name means, where they lie on disk, and how a conversation becomes a prompt."""
 
-from evalsuite.models.registry import DEMO_MODELS, ModelSpec, resolve_models
-from evalsuite.models.tokenizer import load_tokenizer
-from evalsuite.models.weights import Fingerprint, fingerprint, locate
+from evalsuite.models.chat import ChatTemplate, choose_template, named_template, repo_template
+from evalsuite.models.encoding import ChatEncoder, ChatPrompt, encode_chat
+from evalsuite.models.names import DEMO_MODELS, ModelSpec, resolve_models
+from evalsuite.models.registry import ModelEntry, find
+from evalsuite.models.tokenizer import load_tokenizer, tokenizer_warnings
+from evalsuite.models.weights import (
+    Fingerprint,
+    Weights,
+    WeightsUnavailable,
+    fingerprint,
+    locate,
+    locate_all,
+)
 
 __all__ = [
     "DEMO_MODELS",
+    "ChatEncoder",
+    "ChatPrompt",
+    "ChatTemplate",
     "Fingerprint",
+    "ModelEntry",
     "ModelSpec",
+    "Weights",
+    "WeightsUnavailable",
+    "choose_template",
+    "encode_chat",
+    "find",
     "fingerprint",
     "load_tokenizer",
     "locate",
+    "locate_all",
+    "named_template",
+    "repo_template",
     "resolve_models",
+    "tokenizer_warnings",
 ]
