@@ -192,12 +192,14 @@ def _folder_label(path: Path) -> str:
     return label or "model"
 
 
+def nearest(name: str, known: Sequence[str]) -> list[str]:
+    """The names most like `name`, best first; empty when none is near."""
+    by_lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)
+    return [by_lower[each] for each in near]
+
+
 def _unknown(model: str) -> str:
-    known = {name.lower(): name for name in (*DEMO_MODELS, *registry().names())}
-    near = difflib.get_close_matches(model.lower(), known, n=3, cutoff=0.6)
-    hint = (
-        f"did you mean {' or '.join(known[name] for name in near)}?"
-        if near
-        else "`evalsuite models` lists the known ones."
-    )
+    near = nearest(model, (*DEMO_MODELS, *registry().names()))
+    hint = f"did you mean {' or '.join(near)}?" if near else "`evalsuite models` lists the known."
     return f"unknown model {model!r}; {hint} Else give a folder or a hub repo id (owner/name)"

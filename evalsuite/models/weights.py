@@ -27,7 +27,7 @@ _TOKENIZER_NAMES = (
 _CONFIG_NAMES = ("config.json", "generation_config.json")
 
 
-class WeightsUnavailable(UserError):
+class WeightsUnavailable(UserError):  # noqa: N818 - it names a state, as UserError does
     """A model's weights can't be had from here: one line with the model, why, and what to do."""
 
     def __init__(self, label: str, message: str) -> None:
