@@ -6,6 +6,7 @@ repositories and file names; no registry and no run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ _SECONDS = 10.0
 SMALL_FILES = ("*.json", "*.model", "*.jinja", "tokenizer*")
 SAFETENSORS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 PICKLES = ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json")
+_WITH_SAFETENSORS = (*SMALL_FILES, *SAFETENSORS)
+_WITH_PICKLES = (*SMALL_FILES, *PICKLES)
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 
 
@@ -46,19 +49,20 @@ class Hub:
             HubError: they can't, and the cache has none either.
         """
         wanted = "adapter_config.json" if adapter else "config.json"
+        sets = (ADAPTER_FILES,) if adapter else (_WITH_SAFETENSORS, _WITH_PICKLES)
         try:
             names = self._names(repo, revision, wanted)
         except HubError:
-            cached = _cached(repo, revision)
+            cached = _cached(repo, revision, sets)
             if cached is None or not (cached / wanted).is_file():
                 raise
             return Available(repo, revision, (), cached)
         if adapter:
             return Available(repo, revision, ADAPTER_FILES)
         if any(name.endswith(".safetensors") for name in names):
-            return Available(repo, revision, (*SMALL_FILES, *SAFETENSORS))
+            return Available(repo, revision, _WITH_SAFETENSORS)
         if any(name.startswith("pytorch_model") for name in names):
-            return Available(repo, revision, (*SMALL_FILES, *PICKLES))
+            return Available(repo, revision, _WITH_PICKLES)
         raise HubError("it has no weights as safetensors or .bin; name another repository")
 
     def download(self, found: Available) -> Path:
@@ -119,13 +123,21 @@ def commit_of(folder: Path) -> str | None:
     return folder.name if folder.parent.name == "snapshots" else None
 
 
-def _cached(repo: str, revision: str | None) -> Path | None:
+def _cached(repo: str, revision: str | None, patterns: Sequence[tuple[str, ...]]) -> Path | None:
+    """A whole earlier download, of the first of these sets of files that there is."""
     from huggingface_hub import snapshot_download
 
-    try:
-        return Path(snapshot_download(repo, revision=revision, local_files_only=True))
-    except Exception:  # nothing there; the caller has the error that matters
-        return None
+    for wanted in patterns:
+        try:
+            place = snapshot_download(
+                repo, revision=revision, allow_patterns=list(wanted), local_files_only=True
+            )
+        except Exception:  # not there, or not whole; the caller has the error that matters
+            continue
+        # The last of each set are weights.
+        if any(found for name in wanted[-3:] for found in Path(place).glob(name)):
+            return Path(place)
+    return None
 
 
 def _refusal(repo: str, error: Exception) -> str:

@@ -161,8 +161,10 @@ def _split_adapter(model: str) -> tuple[str, str | None]:
         return model, None
     splits = list(_splits(model))
     for base, adapter in splits:
+        if not base or not adapter:
+            continue
         is_path = Path(base).expanduser().is_dir()
-        if adapter and (is_path or base in DEMO_MODELS or find(base) or _REPO.fullmatch(base)):
+        if is_path or (base in DEMO_MODELS or find(base) or _REPO.fullmatch(base)):
             return base, adapter
     # No part of it is a model: the error is about the first.
     base, adapter = splits[0]
