@@ -41,6 +41,16 @@ class _Added:
     control: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a renamed token stands in the twin's text, and the twin's id it must come out with."""
+
+    number: int
+    start: int
+    end: int
+    id: int | None
+
+
 class ChatEncoder:
     """Encodes conversations for one tokenizer and one template.
 
@@ -119,34 +129,61 @@ class ChatEncoder:
 
     def _encode(self, marked: str) -> tuple[int, ...]:
         """Ids of a rendered text in which the contents' special tokens are quoted."""
-        own: list[int] = []
-
-        def rename(match: re.Match[str]) -> str:
-            token = self._added[match[0]]
-            if token.control:
-                own.append(token.id)
-            return token.private
-
-        secret = self._names.sub(rename, marked)
-        # The text may say itself that it begins with BOS.
-        writes_bos = self._bos is not None and secret.startswith(self._added[self._bos].private)
-        plain = self._unquote_all(secret)
-        ids = self._twin.encode(plain, add_special_tokens=False).ids
-        tokens = [self._ids.get(token, token) for token in ids]
+        kept: frozenset[int] = frozenset()
+        while True:
+            text, own = self._renamed(marked, kept)
+            encoding = self._twin.encode(text, add_special_tokens=False)
+            missed = _missed(encoding, own)
+            if not missed:
+                break
+            # The tokenizer itself doesn't take this name for a token where it stands (some want a
+            # space beside them, some a text's beginning): there it is text, under its own name.
+            kept |= missed
+        tokens = [self._ids.get(token, token) for token in encoding.ids]
         # Some models of a vocabulary look whole words up and find a special token among them.
-        if [token for token in tokens if token in self._control_ids] != own:
+        if sum(token in self._control_ids for token in tokens) != len(own):
             raise UserError(
                 "this tokenizer turns a message's text into special tokens; "
                 "the conversation can't be encoded safely"
             )
-        bos = self._added[self._bos].id if self._bos is not None else None
-        if not writes_bos:
+        if self._bos is None:
+            return (*self._prefix, *tokens)
+        # The text may say itself that it begins with BOS; the tokenizer then adds none.
+        bos = self._added[self._bos]
+        if not text.startswith(bos.private):
             tokens = [*self._prefix, *tokens]
-        if bos is not None and tokens[:2] == [bos, bos]:
+        if tokens[:2] == [bos.id, bos.id]:
             raise UserError(
                 f"the prompt template {self.template.name!r} and the tokenizer put BOS twice"
             )
         return tuple(tokens)
+
+    def _renamed(self, marked: str, kept: frozenset[int]) -> tuple[str, list[_Place]]:
+        """The text with the template's tokens under their secret names, and where those stand.
+
+        `kept` are the numbers of those that keep their own names.
+        """
+        parts: list[str] = []
+        places: list[_Place] = []
+        length = at = 0
+
+        def write(text: str) -> None:
+            nonlocal length
+            parts.append(text)
+            length += len(text)
+
+        for number, match in enumerate(self._names.finditer(marked)):
+            write(self._unquote_all(marked[at : match.start()]))
+            token = self._added[match[0]]
+            if token.control and number not in kept:
+                inside = self._twin.token_to_id(token.private)
+                places.append(_Place(number, length, length + len(token.private), inside))
+                write(token.private)
+            else:
+                write(match[0])
+            at = match.end()
+        write(self._unquote_all(marked[at:]))
+        return "".join(parts), places
 
     def _quote_all(self, content: str) -> str:
         def quote(match: re.Match[str]) -> str:
@@ -173,6 +210,20 @@ def encode_chat(
     Raises UserError as ChatEncoder and its `encode` do.
     """
     return ChatEncoder(tokenizer, template).encode(messages, system, add_generation_prompt)
+
+
+def _missed(encoding: Any, places: Sequence[_Place]) -> frozenset[int]:
+    """The numbers of the places that an encoding did not read as one token."""
+    found = list(zip(encoding.ids, encoding.offsets, strict=True))
+    at, missed = 0, set()
+    for place in places:
+        while at < len(found) and found[at][1][1] < place.end:
+            at += 1
+        # A token may take spaces beside it along, so it covers the place or more.
+        hit = at < len(found) and found[at][0] == place.id and found[at][1][0] <= place.start
+        if not hit:
+            missed.add(place.number)
+    return frozenset(missed)
 
 
 def _prefix(tokenizer: Any) -> list[int]:
