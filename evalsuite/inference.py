@@ -17,7 +17,6 @@ from evalsuite.records import (
     GenerateRequest,
     GenerateResponse,
     Request,
-    Response,
     ScoreRequest,
     ScoreResponse,
 )
@@ -80,9 +79,7 @@ class Inference:
         distinct = dict(zip(keys, requests, strict=True))  # equal requests are computed once
         plan = plan_key(self._run, self._identity, distinct)
         order = list(distinct)
-        missing = [
-            order[i] for i in self._store.missing(plan, order, refresh=self._refresh)
-        ]
+        missing = [order[i] for i in self._store.missing(plan, order, refresh=self._refresh)]
         asked = [distinct[key] for key in missing]
         batches = make_batches(asked)
         committed = self._store.committed(plan)

@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +53,6 @@ class Prepared:
     models: tuple[ModelSpec, ...]
     folders: Mapping[str, Path]
     tasks: tuple[TaskSpec, ...]
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,8 @@ class Measured:
     results: tuple[TaskResult, ...]
     about: Mapping[str, Any]
     usage: Usage
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float]
+    notes: tuple[str, ...]
 
 
 def prepare(config: RunConfig) -> Prepared:
@@ -76,12 +76,11 @@ def prepare(config: RunConfig) -> Prepared:
     tasks = resolve(config.tasks or default_tasks(models))
     if config.data_dir is not None and not config.data_dir.is_dir():
         raise UserError(f"--data-dir {config.data_dir}: no such folder")
-    folders, notes = {}, []
+    folders = {}
     for spec in models:
         folders[spec.label] = folder = locate(spec)
-        warnings = check_checkpoint(folder).warnings
-        notes += [f"{spec.label}: {warning}" for warning in warnings]
-    return Prepared(models, folders, tuple(tasks), tuple(notes))
+        check_checkpoint(folder)
+    return Prepared(models, folders, tuple(tasks))
 
 
 def default_tasks(models: Sequence[ModelSpec]) -> tuple[str, ...]:
@@ -105,7 +104,7 @@ def run(config: RunConfig) -> Outcome:
     ):
         _announce(progress, prepared, folder)
         try:
-            task_set = _load_tasks(config, prepared)
+            task_set = load_task_set(config, prepared)
         except BaseException:
             folder.discard()
             raise
@@ -145,11 +144,10 @@ def _announce(progress: Progress, prepared: Prepared, folder: RunFolder) -> None
     progress.note(f"{verb} {folder.path}: {len(prepared.tasks)} tasks on {names}")
     if folder.path != folder.asked:
         progress.note(f"note: {folder.asked} holds another run and is left as it is")
-    for note in prepared.notes:
-        progress.note(f"note: {note}")
 
 
-def _load_tasks(config: RunConfig, prepared: Prepared) -> TaskSet:
+def load_task_set(config: RunConfig, prepared: Prepared) -> TaskSet:
+    """The tasks with their documents and prompts, the same for every model."""
     from evalsuite.harness.tasks import load_tasks
 
     return load_tasks(
@@ -170,7 +168,7 @@ def _measure(
     progress: Progress,
 ) -> Measured:
     """One model from weights to scored samples on disk."""
-    from evalsuite.engine.llama import LlamaEngine
+    from evalsuite.engine.llama.engine import LlamaEngine
     from evalsuite.harness.adapter import EngineLM
     from evalsuite.harness.evaluate import evaluate
     from evalsuite.harness.results import write_results
@@ -186,35 +184,41 @@ def _measure(
         dtype=config.dtype,
         max_length=config.max_length,
         weights_hash=hashes.weights,
-        tokenizer_hash=hashes.tokenizer,
     )
     clock.append(time.monotonic())
     progress.note(f"{spec.label}: loaded in {clock[1] - clock[0]:.1f} s")
+    for warning in engine.warnings:
+        progress.note(f"note: {spec.label}: {warning}")
 
     inference = Inference(engine, store, folder.run, progress, refresh=config.refresh)
     lm = EngineLM(
         tokenizer,
         engine.max_length,
-        score=inference.score,
-        generate=inference.generate,
+        inference.score,
+        inference.generate,
         run_seed=config.seed,
     )
     evaluation = evaluate(task_set, lm, model=spec.label)
+    clock.append(time.monotonic())
     about = {
         "name": spec.label,
         "source": f"embedded {Path(spec.source).name}" if spec.kind == "demo" else spec.source,
         "revision": spec.revision,
         "weights_sha256": hashes.weights,
         "tokenizer_sha256": hashes.tokenizer,
-        **engine.about,
+        "parameters": engine.model.config.parameters,
+        "dtype": engine.identity["dtype"],
+        "device": engine.identity["device"],
+        "max_length": engine.max_length,
         "note": "demo" if spec.kind == "demo" else "",
     }
-    about["folder"] = write_results(
+    written = write_results(
         folder.path, spec.label, evaluation, created=folder.created, about=about
-    ).name
-    clock.append(time.monotonic())
+    )
+    about["folder"] = written.name
     times = {"load_seconds": clock[1] - clock[0], "evaluate_seconds": clock[2] - clock[1]}
-    return Measured(evaluation.results, about, inference.usage, times)
+    notes = (*engine.warnings, *evaluation.warnings)
+    return Measured(evaluation.results, about, inference.usage, times, notes)
 
 
 def _finish(
@@ -233,7 +237,6 @@ def _finish(
 
     results = [result for part in measured.values() for result in part.results]
     order = [spec.label for spec in prepared.models]
-    board = aggregate(results, failed, order, seed=config.seed)
     seconds = time.monotonic() - began
     times = {
         "seconds": round(seconds, 3),
@@ -243,7 +246,7 @@ def _finish(
             for label, part in measured.items()
         },
     }
-    board = dataclasses.replace(board, times=times)
+    board = aggregate(results, failed, order, seed=config.seed, times=times)
     write_leaderboard(folder.path, board)
     folder.write_manifest(
         {
@@ -257,7 +260,10 @@ def _finish(
             "models": [part.about for part in measured.values()],
             "tasks": {name: dataclasses.asdict(info) for name, info in task_set.infos.items()},
             "usage": {label: dataclasses.asdict(part.usage) for label, part in measured.items()},
-            "notes": [*prepared.notes, *task_set.warnings],
+            "notes": [
+                *task_set.warnings,
+                *(f"{label}: {note}" for label, part in measured.items() for note in part.notes),
+            ],
             "versions": versions(),
             "hardware": hardware(),
         }

@@ -6,8 +6,6 @@ Decides what is resumed and what must not be written over. Knows no task and no 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from evalsuite.files import write_atomically
 from evalsuite.records import UserError
 from evalsuite.store.lock import FileLock
 
@@ -23,20 +22,6 @@ MANIFEST = "manifest.json"
 _LOCK = ".lock"
 # Any of these in a folder means that a run, ours or another version's, has landed there.
 _FILES_OF_A_RUN = (MANIFEST, "leaderboard.json", "report.html")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file so that a reader, or a kill at any moment, sees the old or the new one."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 @dataclass(frozen=True, slots=True)

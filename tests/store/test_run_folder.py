@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from evalsuite.records import UserError
-from evalsuite.store.run_folder import RunFolder, write_atomically
+from evalsuite.store.run_folder import RunFolder
 
 MEASURED = {"tasks": ["starter"], "limit": None}
 
@@ -79,12 +78,3 @@ def test_a_place_that_can_not_be_written_is_one_line(tmp_path: Path) -> None:
         RunFolder.open(tmp_path / "file" / "run", MEASURED)
     with pytest.raises(UserError, match="cannot"):
         RunFolder.open(Path("/proc/nowhere/run"), MEASURED)
-
-
-def test_writing_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    write_atomically(path, json.dumps({"a": 1}))
-    with pytest.raises(UnicodeEncodeError):
-        write_atomically(path, "\ud800")
-    assert json.loads(path.read_text()) == {"a": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]

@@ -54,17 +54,12 @@ class LlamaConfig:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the weights hold (a tied output matrix is counted once)."""
+        """How many numbers the weights hold; a tied output matrix counts once, biases don't."""
         attention = self.hidden_size * self.head_dim * 2 * (self.heads + self.kv_heads)
         mlp = 3 * self.hidden_size * self.intermediate_size
         embeddings = self.vocab_size * self.hidden_size * (1 if self.tied_embeddings else 2)
-        return self.layers * (attention + mlp + 2 * self.hidden_size) + embeddings
-
-    @property
-    def block_parameters(self) -> int:
-        """The part of `parameters` that every token is multiplied with: no embedding, no head."""
-        embeddings = self.vocab_size * self.hidden_size * (1 if self.tied_embeddings else 2)
-        return self.parameters - embeddings
+        norms = (2 * self.layers + 1) * self.hidden_size
+        return self.layers * (attention + mlp) + norms + embeddings
 
     @property
     def kv_values(self) -> int:

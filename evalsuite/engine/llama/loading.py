@@ -1,7 +1,7 @@
 """Weights from a checkpoint's files into a Llama, tensor by tensor.
 
-Never holds a second copy of the whole model: each tensor is converted and put in its place as it
-is read. Knows files and the model; no requests.
+Each tensor is converted and put in its place as it is read; beside the model stand only the pages
+of the mapped files, which the system can drop. Knows files and the model; no requests.
 """
 
 from __future__ import annotations

@@ -50,8 +50,9 @@ class Limits:
     def default(cls, device: str, value_bytes: int) -> Limits:
         """The limits for a device type ("cpu" or "cuda") and a data type's size in bytes.
 
-        A CPU's packs are as large as brought anything when measured (see attention.BLOCK for why
-        the mask does not grow with them); a GPU needs far more rows to be busy.
+        Measured on a CPU, packs of 512 to 4,096 tokens take the same time a token (see
+        attention.BLOCK for why the mask does not grow with them), and larger ones repeat fewer
+        prefixes; but the pack in flight is what an interruption costs. A GPU needs far more rows.
         """
         if device == "cpu":
             return cls(2048, 64, 2 * 2**30, device, value_bytes)

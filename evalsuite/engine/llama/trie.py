@@ -55,18 +55,20 @@ def preorder(sequences: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
 def split(
     order: Sequence[int], shared: Sequence[int], lengths: Sequence[int], limit: int
 ) -> list[tuple[list[int], int]]:
-    """Cut sorted sequences into packs of at most `limit` nodes.
+    """Cut sorted sequences into packs of about `limit` nodes.
 
-    `order` and `shared` come from `preorder`, `lengths` are the sequences' own. A sequence longer
-    than `limit` gets a pack of its own. Returns for each pack its sequences' indices, in sorted
-    order, and its number of nodes. Equal sequences always share a pack.
+    `order` and `shared` come from `preorder`, `lengths` are the sequences' own. What a sequence
+    shares with the one before it does not count against the limit, since a new pack would compute
+    it again: choices of a question longer than `limit` stay together, and a pack has at most
+    `limit` nodes more than its longest sequence. Returns for each pack its sequences' indices, in
+    sorted order, and its number of nodes. Equal sequences always share a pack.
     """
     packs: list[tuple[list[int], int]] = []
     members: list[int] = []
     size = 0
     for index, common in zip(order, shared, strict=True):
         new = lengths[index] - common
-        if members and new and size + new > limit:
+        if members and new and size + new - common > limit:
             packs.append((members, size))
             members, size, new = [], 0, lengths[index]
         members.append(index)

@@ -1,0 +1,24 @@
+"""Numbers out of samples, and the files of a run: written, read, explained in words."""
+
+from evalsuite.leaderboard.aggregate import CAPABILITIES, aggregate, capability_tasks
+from evalsuite.leaderboard.explain import explain, listing
+from evalsuite.leaderboard.files import (
+    Run,
+    load_run,
+    read_leaderboard,
+    write_leaderboard,
+    write_samples,
+)
+
+__all__ = [
+    "CAPABILITIES",
+    "Run",
+    "aggregate",
+    "capability_tasks",
+    "explain",
+    "listing",
+    "load_run",
+    "read_leaderboard",
+    "write_leaderboard",
+    "write_samples",
+]

@@ -1,0 +1,5 @@
+"""Pages out of runs on disk. Knows runs, not models or engines."""
+
+from evalsuite.report.html import build_report
+
+__all__ = ["build_report"]

@@ -1,0 +1,119 @@
+"""What the page shows, as frozen records: texts and numbers in the order in which they are placed.
+
+Knows nothing: no run, no HTML. page.py and facts.py make these records, the template places them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A number ready to be shown; `value` and `ci` for charts, `text` and `interval` to be read."""
+
+    value: float | None
+    ci: tuple[float, float] | None
+    text: str
+    interval: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    name: str
+    place: str
+    tied: str
+    about: str
+    leads: bool  # nobody is surely better
+    overall: Score
+    capabilities: tuple[Score, ...]  # in the order of the page's cards
+
+
+@dataclass(frozen=True, slots=True)
+class CapabilityCard:
+    title: str
+    tasks: str
+    call: str  # who is ahead, or that it is too close
+    scores: tuple[tuple[ModelRow, Score], ...]
+    chance: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskColumn:
+    name: str
+    capability: str
+    metric: str
+    detail: str  # items and examples
+    description: str
+    chance: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A model's number for a task; `heat` 0..10 shades it, `flags` are (mark, meaning)."""
+
+    score: Score
+    n: int | None  # only where it is not the task's own
+    heat: int | None
+    flags: tuple[tuple[str, str], ...]
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class MetricLine:
+    model: str
+    task: str
+    metric: str
+    score: Score
+    n: int
+    stderr: str
+    unit: str
+    direction: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedLine:
+    model: str
+    requests: str
+    from_store: str
+    total: str
+    distinct: str
+    part: float | None  # of the total, what had to be computed
+    saved: str
+    new_tokens: str
+    seconds: str
+    rate: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """One run's manifest in groups of (name, value), and how to run it again."""
+
+    path: str
+    when: str
+    took: str
+    command: str
+    seed: str
+    models: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    groups: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    title: str
+    verdict: str
+    facts: tuple[str, ...]
+    demo: str
+    problems: tuple[str, ...]
+    models: tuple[ModelRow, ...]
+    capabilities: tuple[CapabilityCard, ...]
+    tasks: tuple[TaskColumn, ...]
+    table: tuple[tuple[ModelRow, tuple[Cell | None, ...]], ...]
+    metrics: tuple[MetricLine, ...]
+    speed: tuple[SpeedLine, ...]
+    runs: tuple[RunFacts, ...]
+    samples_shown: int
+    samples_note: str
+    samples_packed: str  # gzip in base64
+    evalsuite: str

@@ -1,0 +1,15 @@
+"""Statistics as pure functions: arrays in, tuples out; knows numpy and scipy only."""
+
+from evalsuite.stats.intervals import Interval, bootstrap_mean, mean_of_estimates, normal, wilson
+from evalsuite.stats.ranks import Paired, Unpaired, rank_ranges
+
+__all__ = [
+    "Interval",
+    "Paired",
+    "Unpaired",
+    "bootstrap_mean",
+    "mean_of_estimates",
+    "normal",
+    "rank_ranges",
+    "wilson",
+]

@@ -1,0 +1,290 @@
+"""Whole runs of the real thing: the files they leave, the store, a kill, and what people do wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evalsuite.cli import main
+from evalsuite.models.registry import DEMO_FOLDER
+
+TASKS = ("starter_commonsense", "starter_code_output")
+# Enough documents for several batches, few enough for a test.
+SMALL = ("--tasks", *TASKS, "--limit", "40", "--progress", "none", "--dtype", "float32")
+
+
+def run(*flags: str) -> int:
+    return main(["run", *flags])
+
+
+def read_board(folder: Path) -> dict[str, Any]:
+    """leaderboard.json without what may differ between two equal runs."""
+    board = json.loads((folder / "leaderboard.json").read_text())
+    board["run"].pop("times")
+    return board
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "manifest.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the demo pair; its store lies beside its folder."""
+    place = tmp_path_factory.mktemp("whole")
+    code = run(*SMALL, "--output", str(place / "run"), "--store", str(place / "store.db"))
+    assert code == 0
+    return place
+
+
+def test_a_run_leaves_the_files_of_the_contract(whole: Path) -> None:
+    folder = whole / "run"
+    names = {path.name for path in folder.iterdir()}
+    wanted = {"report.html", "leaderboard.json", "leaderboard.csv", "manifest.json"}
+    assert names == wanted | {"demo-small", "demo-large"}
+    board = json.loads((folder / "leaderboard.json").read_text())
+    assert board["schema"] == 1
+    assert {model["name"] for model in board["models"]} == {"demo-small", "demo-large"}
+    for model in board["models"]:
+        assert set(model["tasks"]) == set(TASKS)
+        for task in model["tasks"].values():
+            metric = task["metrics"][task["primary"]]
+            assert metric["n"] == 40
+            assert metric["ci"][0] <= metric["value"] <= metric["ci"][1]
+    assert set(board["run"]["times"]["models"]) == {"demo-small", "demo-large"}
+
+
+def test_samples_add_up_to_the_scores(whole: Path) -> None:
+    board = read_board(whole / "run")
+    for model in board["models"]:
+        for name, task in model["tasks"].items():
+            files = list((whole / "run" / model["name"]).glob(f"samples_{name}_*.jsonl"))
+            assert len(files) == 1
+            samples = [json.loads(line) for line in files[0].read_text().splitlines()]
+            metric = task["primary"].split(",")[0]
+            mean = sum(sample[metric] for sample in samples) / len(samples)
+            assert mean == pytest.approx(task["metrics"][task["primary"]]["value"], abs=1e-12)
+
+
+def test_the_manifest_says_what_the_numbers_depend_on(whole: Path) -> None:
+    manifest = read_manifest(whole / "run")
+    assert manifest["status"] == "finished"
+    assert manifest["versions"]["lm_eval"] == "0.4.13"
+    hashes = {model["weights_sha256"] for model in manifest["models"]}
+    assert len(hashes) == 2
+    assert all(len(digest) == 64 for digest in hashes)
+    for usage in manifest["usage"].values():
+        assert 0 < usage["distinct_tokens"] < usage["total_tokens"]
+        assert usage["batches"] == usage["batches_begun"] > 0
+
+
+def test_a_second_run_computes_nothing_and_gives_the_same_numbers(whole: Path) -> None:
+    flags = (*SMALL, "--output", str(whole / "run"), "--store", str(whole / "store.db"))
+    before = (whole / "run" / "report.html").read_bytes()
+    assert run(*flags) == 0
+    assert (whole / "run" / "report.html").read_bytes() == before
+    assert read_board(whole / "run-2") == read_board(whole / "run")
+    for usage in read_manifest(whole / "run-2")["usage"].values():
+        assert usage["batches"] == 0
+        assert 0 < usage["from_store"] <= usage["requests"]
+
+
+def test_refresh_computes_again(whole: Path) -> None:
+    flags = ("--output", str(whole / "again"), "--store", str(whole / "store.db"), "--refresh")
+    assert run(*SMALL, *flags) == 0
+    assert read_board(whole / "again") == read_board(whole / "run")
+    assert all(u["batches"] > 0 for u in read_manifest(whole / "again")["usage"].values())
+
+
+def start(place: Path, *flags: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "evalsuite", "run", *SMALL, "--progress", "json", *flags]
+    return subprocess.Popen(
+        [*command, "--output", str(place / "run"), "--store", str(place / "store.db")],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def kill_after(process: subprocess.Popen[str], batches: int) -> None:
+    """SIGKILL as soon as the run has said that so many batches are done."""
+    assert process.stderr is not None
+    seen = 0
+    for line in process.stderr:
+        seen += line.startswith("{") and json.loads(line)["event"] == "advance"
+        if seen >= batches:
+            process.send_signal(signal.SIGKILL)
+            break
+    process.stderr.close()
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_a_killed_run_goes_on_and_repeats_only_what_was_in_flight(
+    whole: Path, tmp_path: Path
+) -> None:
+    for batches in (1, 2):
+        kill_after(start(tmp_path), batches)
+        assert read_manifest(tmp_path / "run")["status"] == "running"
+    process = start(tmp_path)
+    process.communicate()
+    assert process.returncode == 0
+    assert not (tmp_path / "run-2").exists()
+    assert read_board(tmp_path / "run") == read_board(whole / "run")
+
+    db = sqlite3.connect(tmp_path / "store.db")
+    counts = db.execute("SELECT begun, committed FROM batches").fetchall()
+    db.close()
+    assert all(committed == 1 for _, committed in counts)
+    # Two kills: at most one batch in flight each.
+    assert len(counts) <= sum(begun for begun, _ in counts) <= len(counts) + 2
+
+
+def test_a_second_writer_is_told_so(whole: Path, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    try:
+        assert process.stderr is not None
+        process.stderr.readline()
+        done = subprocess.run(
+            [sys.executable, "-m", "evalsuite", "run", *SMALL]
+            + ["--output", str(tmp_path / "other"), "--store", str(tmp_path / "store.db")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        process.kill()
+        process.communicate()
+    assert done.returncode == 2
+    assert f"in use by another run (process {process.pid})" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """Checkpoints that are wrong in one way each."""
+    for name in ("no-config", "gpt", "short", "garbage", "no-tokenizer"):
+        shutil.copytree(DEMO_FOLDER / "demo-small", tmp_path / name)
+    (tmp_path / "no-config" / "config.json").unlink()
+    config = json.loads((tmp_path / "gpt" / "config.json").read_text())
+    config |= {"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"}
+    (tmp_path / "gpt" / "config.json").write_text(json.dumps(config))
+    weights = tmp_path / "short" / "model.safetensors"
+    with weights.open("r+b") as file:
+        file.truncate(weights.stat().st_size // 2)
+    (tmp_path / "garbage" / "config.json").write_text("{")
+    (tmp_path / "no-tokenizer" / "tokenizer.json").unlink()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--models", "demo-smal"], "did you mean demo-small"),
+        (["--models", "{broken}/no-config"], "no config.json"),
+        (["--models", "{broken}/gpt"], "GPT2LMHeadModel"),
+        (["--models", "{broken}/short"], "model.safetensors"),
+        (["--models", "{broken}/garbage"], "config.json"),
+        (["--models", "{broken}/no-tokenizer"], "tokenizer"),
+        (["--models", "{broken}/nowhere"], "no model folder"),
+        (["--tasks", "starter_comonsense"], "starter_commonsense"),
+        (["--tasks", "piqa", "--data-dir", "{broken}/nowhere"], "nowhere"),
+        (["--tasks", "piqa", "--data-dir", "{broken}"], "baber/piqa"),
+        (["--output", "{broken}/gpt/config.json"], "is a file"),
+        (["--output", "{broken}/gpt/config.json/run"], "cannot make the output folder"),
+        (["--limit", "-1"], "--limit must be 1 or more"),
+        (["--store", "{broken}"], "is a folder"),
+        (["--device", "tpu"], "tpu"),
+        (["--device", "cuda:99"], "cuda:99"),
+    ],
+)
+def test_what_people_get_wrong_is_a_line_or_two_and_writes_nothing(
+    broken: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
+    output, store = broken / "out", broken / "store.db"
+    before = sorted(broken.rglob("*"))
+    given = [flag.format(broken=broken) for flag in flags]
+    if "--tasks" not in given:
+        given += ["--tasks", *TASKS]
+    for name, value in (("--output", output), ("--store", store)):
+        if name not in given:
+            given += [name, str(value)]
+    code = main(["run", "--progress", "none", "--limit", "2", *given])
+    shown = capsys.readouterr().err
+    assert code == 2
+    assert message in shown
+    assert 1 <= shown.count("\n") <= 2
+    left = [p for p in sorted(broken.rglob("*")) if p not in before and "store.db" not in p.name]
+    assert left == []
+
+
+def test_a_wrong_dtype_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run("--dtype", "float12")
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_one_models_failure_leaves_the_others_their_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad"
+    shutil.copytree(DEMO_FOLDER / "demo-small", bad)
+    (bad / "tokenizer.json").write_text("{}")
+    code = run(
+        *("--models", "demo-small", str(bad), "--tasks", TASKS[0], "--limit", "3"),
+        *("--progress", "none", "--output", str(tmp_path / "run")),
+        *("--store", str(tmp_path / "store.db")),
+    )
+    assert code == 4
+    assert "failed: bad" in capsys.readouterr().err
+    board = read_board(tmp_path / "run")
+    assert [failure["model"] for failure in board["failed"]] == ["bad"]
+    good = next(model for model in board["models"] if model["name"] == "demo-small")
+    assert good["tasks"][TASKS[0]]["metrics"]
+
+
+def test_interrupting_is_said_and_resumable(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("{") and json.loads(line)["event"] == "start":
+            process.send_signal(signal.SIGINT)
+            break
+    _, shown = process.communicate()
+    assert process.returncode == 130
+    assert "the same command goes on" in shown
+    assert "Traceback" not in shown
+
+
+def test_a_plan_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = os.listdir(tmp_path)
+    flags = ["--output", str(tmp_path / "run"), "--store", str(tmp_path / "store.db")]
+    assert main(["plan", *SMALL, *flags]) == 0
+    shown = capsys.readouterr().out
+    assert "demo-small: " in shown
+    assert "demo-large: " in shown
+    assert "tokens to compute" in shown or "to compute, instead of" in shown
+    assert os.listdir(tmp_path) == before
+
+
+def test_a_plan_is_exact(whole: Path) -> None:
+    from evalsuite.config import make_config
+    from evalsuite.plan import plan
+
+    values = {"tasks": list(TASKS), "limit": 40, "progress": "none", "dtype": "float32"}
+    usage = read_manifest(whole / "run")["usage"]
+    for planned in plan(make_config(values)):
+        done = usage[planned.model]
+        assert planned.score_requests + planned.generate_requests == done["requests"]
+        assert planned.distinct_tokens == done["distinct_tokens"]
+        assert planned.total_tokens == done["total_tokens"]
