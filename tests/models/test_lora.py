@@ -30,7 +30,8 @@ KINDS: dict[str, dict[str, Any]] = {
     },
     "embedding": {"target_modules": ["embed_tokens", "lm_head", "q_proj"]},
     "saved": {"target_modules": ["k_proj"], "modules_to_save": ["lm_head", "embed_tokens"]},
-    "some layers": {"target_modules": "all-linear", "layers_to_transform": [1]},
+    "some layers": {"target_modules": LINEAR, "layers_to_transform": [1]},
+    "every layer": {"target_modules": "all-linear"},
     "norm saved": {"target_modules": ["q_proj"], "modules_to_save": ["input_layernorm"]},
 }
 
