@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from evalsuite.models.registry import TokenizerFacts
 from evalsuite.records import UserError
 
 
@@ -33,3 +34,24 @@ def load_tokenizer(folder: Path, label: str) -> Any:
     except Exception as error:  # transformers and tokenizers raise bare Exceptions on bad files
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{label}: can't read the tokenizer in {folder}: {reason}") from error
+
+
+def tokenizer_warnings(tokenizer: Any, facts: TokenizerFacts) -> tuple[str, ...]:
+    """What a tokenizer has otherwise than its family's registry entry says, one line each.
+
+    Early conversions carry empty or swapped BOS and EOS: prompts then begin wrongly, and answers
+    don't end.
+    """
+    found = []
+    for role, name, number in (
+        ("BOS", facts.bos, facts.bos_id),
+        ("EOS", facts.eos, facts.eos_id),
+    ):
+        has = getattr(tokenizer, f"{role.lower()}_token")
+        has_id = getattr(tokenizer, f"{role.lower()}_token_id")
+        if (name is not None and has != name) or (number is not None and has_id != number):
+            wanted = name if number is None else f"{name} ({number})"
+            found.append(f"the tokenizer's {role} is {has or 'empty'} ({has_id}), not {wanted}")
+    if facts.bos is not None and tokenizer("x")["input_ids"][0] != tokenizer.bos_token_id:
+        found.append("the tokenizer puts no BOS before a text")
+    return tuple(f"{line}: probably an early conversion" for line in found)

@@ -1,22 +1,22 @@
 """From a model's spec to a folder on this machine, and to hashes of what lies in it.
 
-Knows the hub and the files of a checkpoint by name; reads no tensor.
+Knows the files of a checkpoint by name and what to say when they can't be had; reads no tensor.
+The hub itself is hub.py's.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evalsuite.models.registry import ModelSpec
+from evalsuite.models.hub import ADAPTER_FILES, PICKLES, SAFETENSORS, Available, Hub, HubError
+from evalsuite.models.hub import commit_of as _commit_of
+from evalsuite.models.names import ModelSpec
+from evalsuite.models.registry import find
 from evalsuite.records import UserError
 
-# Never the repository's code; .bin only serves a repository without safetensors.
-_SMALL_FILES = ("*.json", "*.model", "*.jinja", "tokenizer*")
-_WEIGHT_NAMES = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
-_PICKLE_NAMES = ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json")
 _TOKENIZER_NAMES = (
     "tokenizer.json",
     "tokenizer.model",
@@ -24,14 +24,29 @@ _TOKENIZER_NAMES = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
-_HUB_ANSWERS = {
-    401: "it is gated, private or doesn't exist; set HF_TOKEN if you have access",
-    403: "it is gated; ask for access on its page and set HF_TOKEN",
-    404: "the hub has no such repository or revision",
-}
-# Long enough for a slow line, short enough for somebody without one.
-_HUB_SECONDS = 10.0
 _CONFIG_NAMES = ("config.json", "generation_config.json")
+
+
+class WeightsUnavailable(UserError):  # noqa: N818 - it names a state, as UserError does
+    """A model's weights can't be had from here: one line with the model, why, and what to do."""
+
+    def __init__(self, label: str, message: str) -> None:
+        super().__init__(message)
+        self.label = label
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Where a model lies: its folder, what it came from, and the hub's commit if it came from it.
+
+    `adapter` is the folder of its LoRA adapter.
+    """
+
+    folder: Path
+    source: str
+    commit: str | None = None
+    adapter: Path | None = None
+    adapter_commit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,67 +57,149 @@ class Fingerprint:
     tokenizer: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Promised:
+    """A model that can be had, with what has to be downloaded for it."""
+
+    spec: ModelSpec
+    weights: Available | None
+    adapter: Available | None
+
+
 def locate(spec: ModelSpec) -> Path:
     """The local folder of a model; one from the hub is downloaded, or found in the hub's cache.
 
     Raises:
-        UserError: the folder has no config.json, or the repository can't be had from here.
+        WeightsUnavailable: the weights can't be had from here.
+        UserError: the folder has no config.json.
     """
-    folder = _download(spec) if spec.kind == "hub" else Path(spec.source)
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{spec.label}: no config.json in {folder}, so it is no model folder")
-    return folder
+    found, missing = locate_all([spec])
+    if missing:
+        raise missing[0]
+    return found[spec.label].folder
 
 
-def _download(spec: ModelSpec) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
+def locate_all(
+    specs: Sequence[ModelSpec],
+) -> tuple[dict[str, Weights], tuple[WeightsUnavailable, ...]]:
+    """Every model's weights by label, and an error for each model that can't be had.
 
-    unreachable = ""
-    patterns = [*_SMALL_FILES, *_WEIGHT_NAMES]
-    try:
-        info = HfApi().model_info(spec.source, revision=spec.revision, timeout=_HUB_SECONDS)
-        names = [file.rfilename for file in info.siblings or ()]
-        if not any(name.endswith(".safetensors") for name in names):
-            patterns = [*_SMALL_FILES, *_PICKLE_NAMES]
-    except HfHubHTTPError as error:
-        why = _HUB_ANSWERS.get(error.response.status_code, f"the hub says {error}")
-        raise UserError(f"{spec.label}: can't get {spec.source}: {why}") from error
-    except Exception as error:  # each version of the hub's client has its own network errors
-        unreachable = type(error).__name__
-    # Without a connection a snapshot from an earlier download may still be whole.
-    if unreachable:
-        patterns += _PICKLE_NAMES
-    try:
-        return Path(
-            snapshot_download(
-                spec.source,
-                revision=spec.revision,
-                allow_patterns=patterns,
-                local_files_only=bool(unreachable),
+    All are asked about before the first is downloaded, so that a name without access is known in
+    seconds; without a connection the hub is asked once, not once a model.
+
+    Raises:
+        UserError: a local folder that is no model, or no adapter.
+    """
+    hub = Hub()
+    promised: list[_Promised] = []
+    found: dict[str, Weights] = {}
+    missing: list[WeightsUnavailable] = []
+    for spec in specs:
+        try:
+            promised.append(_ask(spec, hub))
+        except WeightsUnavailable as error:
+            missing.append(error)
+    for promise in promised:
+        try:
+            found[promise.spec.label] = _fetch(promise, hub)
+        except WeightsUnavailable as error:
+            missing.append(error)
+    return found, tuple(missing)
+
+
+def _ask(spec: ModelSpec, hub: Hub) -> _Promised:
+    if spec.kind == "delta":
+        raise _delta_only(spec)
+    weights = None
+    if spec.kind == "hub":
+        reasons = []
+        for repo in (spec.source, *spec.mirrors):
+            try:
+                weights = hub.ask(repo, spec.revision)
+                break
+            except HubError as error:
+                reasons.append(str(error) if not spec.mirrors else f"{repo}: {error}")
+        if weights is None:
+            raise _unavailable(spec, "; ".join(reasons))
+    else:
+        _check_folder(spec, Path(spec.source))
+    return _Promised(spec, weights, _ask_adapter(spec, hub))
+
+
+def _ask_adapter(spec: ModelSpec, hub: Hub) -> Available | None:
+    if spec.adapter is None:
+        return None
+    folder = Path(spec.adapter)
+    if folder.is_dir():
+        if not (folder / "adapter_config.json").is_file():
+            raise UserError(
+                f"{spec.label}: no adapter_config.json in {folder}, so it is no LoRA adapter"
             )
-        )
-    except Exception as error:
-        reason = unreachable or " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{spec.label}: can't get {spec.source}: the hub can't be reached ({reason}) and its "
-            "cache here doesn't have it; download it elsewhere and give its folder"
-        ) from error
+        return None
+    try:
+        return hub.ask(spec.adapter, None, adapter=True)
+    except HubError as error:
+        raise _unavailable(spec, f"its LoRA adapter {spec.adapter}: {error}") from error
+
+
+def _fetch(promise: _Promised, hub: Hub) -> Weights:
+    spec = promise.spec
+    try:
+        if promise.weights is None:
+            weights = Weights(Path(spec.source), spec.source)
+        else:
+            folder = hub.download(promise.weights)
+            _check_folder(spec, folder)
+            weights = Weights(folder, promise.weights.repo, _commit_of(folder))
+        if promise.adapter is not None:
+            place = hub.download(promise.adapter)
+            return replace(weights, adapter=place, adapter_commit=_commit_of(place))
+    except HubError as error:
+        raise _unavailable(spec, str(error)) from error
+    return replace(weights, adapter=Path(spec.adapter)) if spec.adapter else weights
+
+
+def _check_folder(spec: ModelSpec, folder: Path) -> None:
+    if (folder / "config.json").is_file():
+        return
+    if (folder / "adapter_config.json").is_file():
+        raise UserError(f"{spec.label}: {folder} is a LoRA adapter; write MODEL+{folder}")
+    raise UserError(f"{spec.label}: no config.json in {folder}, so it is no model folder")
+
+
+def _unavailable(spec: ModelSpec, why: str) -> WeightsUnavailable:
+    exact = ", ".join(part for part in (spec.entry, spec.source, spec.revision) if part)
+    hint = f": {spec.entry}=FOLDER" if spec.entry and why.endswith("give its folder") else ""
+    return WeightsUnavailable(spec.label, f"{spec.label} ({exact}): {why}{hint}")
+
+
+def _delta_only(spec: ModelSpec) -> WeightsUnavailable:
+    entry = find(spec.entry) if spec.entry else None
+    assert entry is not None  # only the registry says that a repository holds differences
+    if entry.repos:
+        merged = f"use {entry.name}, which is {entry.repos[0]}, or merge it"
+    else:
+        merged = "merge it"
+    return _unavailable(
+        spec,
+        f"only a difference to other weights is published there; {merged} yourself (base: "
+        f"{entry.base}) and give its folder",
+    )
 
 
 def fingerprint(
     folder: Path,
     known: Callable[[Path], str | None],
     keep: Callable[[Path, str], None],
+    adapter: Path | None = None,
 ) -> Fingerprint:
-    """Hashes of a checkpoint's files.
+    """Hashes of a checkpoint's files, those of its LoRA adapter among the weights.
 
     `known` gives the hash that is kept for an unchanged file (None: read it), `keep` keeps one, so
     that 100 GB of weights are read for this once.
     """
 
-    def combined(names: Iterable[str]) -> str:
-        files = sorted({path for name in names for path in folder.glob(name)})
+    def combined(files: Iterable[Path]) -> str:
         hasher = hashlib.sha256()
         for path in files:
             digest = known(path)
@@ -113,8 +210,15 @@ def fingerprint(
         return hasher.hexdigest()
 
     has_safetensors = any(folder.glob("model*.safetensors"))
-    weights = _WEIGHT_NAMES if has_safetensors else _PICKLE_NAMES
-    return Fingerprint(combined([*weights, *_CONFIG_NAMES]), combined(_TOKENIZER_NAMES))
+    names = (*(SAFETENSORS if has_safetensors else PICKLES), *_CONFIG_NAMES)
+    weights = _matching(folder, names)
+    if adapter is not None:
+        weights += _matching(adapter, ADAPTER_FILES)
+    return Fingerprint(combined(weights), combined(_matching(folder, _TOKENIZER_NAMES)))
+
+
+def _matching(folder: Path, names: Iterable[str]) -> list[Path]:
+    return sorted({path for name in names for path in folder.glob(name)})
 
 
 def _sha256(path: Path) -> str:
