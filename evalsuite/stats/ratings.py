@@ -52,14 +52,14 @@ class Rating:
     comparisons: int
 
 
-class Disconnected(ValueError):
-    """The league falls into groups that never met: no scale holds them all. `groups` names them."""
+class DisconnectedError(ValueError):
+    """The league falls into groups that never met, so no scale holds it: `groups` names them."""
 
     def __init__(self, groups: Sequence[Sequence[str]]) -> None:
         self.groups = tuple(tuple(group) for group in groups)
         named = " | ".join(", ".join(group) for group in self.groups)
         super().__init__(
-            f"these models were never compared with each other, so no rating holds them all: {named}"
+            f"these models were never compared, so no rating holds them all: {named}"
         )
 
 
@@ -98,7 +98,7 @@ def bradley_terry(models: Sequence[str], wins: Counts) -> NDArray[np.float64]:
     39 (1952); the solver: M. E. J. Newman, Journal of Machine Learning Research 24 (2023).
 
     Raises:
-        Disconnected: groups of models that never met.
+        DisconnectedError: groups of models that never met.
         ArithmeticError: the solver did not converge.
     """
     from evalica import Winner
@@ -146,7 +146,7 @@ def rate(
 
     Raises:
         ValueError: no comparisons, or one that `win_counts` refuses.
-        Disconnected: groups of models that never met.
+        DisconnectedError: groups of models that never met.
     """
     if not comparisons:
         raise ValueError("ratings need one comparison at least")
@@ -268,7 +268,7 @@ def _require_connected(models: Sequence[str], wins: Counts) -> None:
     count, group = connected_components(coo_array(wins + wins.T), directed=False)
     if count > 1:
         members = [[m for m, g in zip(models, group, strict=True) if g == k] for k in range(count)]
-        raise Disconnected(members)
+        raise DisconnectedError(members)
 
 
 def _rank_ranges(ratings: NDArray[np.float64], tails: list[float]) -> list[tuple[int, int]]:

@@ -1,7 +1,8 @@
-"""Ratings: an independent maximum-likelihood fit, perfect records, leagues that never met, coverage."""
+"""Ratings: an independent maximum-likelihood fit, perfect records, broken leagues, coverage."""
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy.optimize import minimize
 from evalsuite.stats.ratings import (
     HALF_TIE,
     Comparison,
-    Disconnected,
+    DisconnectedError,
     bradley_terry,
     fit_many,
     rate,
@@ -26,7 +27,7 @@ SCALE = 400 / math.log(10)
 
 
 def maximum_likelihood(wins: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ratings by a general optimiser on the log-likelihood itself: nothing of the code under test."""
+    """Ratings by a general optimiser on the log-likelihood: nothing of the code under test."""
     met = (wins + wins.T) > 0
     counts = wins + 0.25 * met
 
@@ -86,7 +87,7 @@ def test_a_chain_of_pairs_is_connected_and_fits() -> None:
     comparisons = [
         Comparison(q, x, y, score)
         for q, score in enumerate([1, 1, 0, 0.5, 1])
-        for x, y in zip(names, names[1:], strict=False)
+        for x, y in itertools.pairwise(names)
     ]
     wins = win_counts(names, comparisons)
     np.testing.assert_allclose(bradley_terry(names, wins), maximum_likelihood(wins), atol=1e-6)
@@ -116,9 +117,9 @@ def test_ten_to_nothing_between_two_is_the_gap_of_the_stated_half_tie() -> None:
 
 def test_groups_that_never_met_are_refused_by_name() -> None:
     comparisons = [Comparison(0, "a", "b", 1.0), Comparison(0, "c", "d", 0.0)]
-    with pytest.raises(Disconnected, match=r"never compared .*: a, b \| c, d"):
+    with pytest.raises(DisconnectedError, match=r"never compared .*: a, b \| c, d"):
         rate(["a", "b", "c", "d"], comparisons, seed=0)
-    with pytest.raises(Disconnected, match=r"a, b \| left out"):
+    with pytest.raises(DisconnectedError, match=r"a, b \| left out"):
         rate(["a", "b", "left out"], comparisons[:1], seed=0)
 
 
