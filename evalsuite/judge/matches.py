@@ -1,14 +1,14 @@
 """Who plays whom: every pair of models on every turn of every question, in both orders.
 
-And back again: what the two orders of a pair come to. Knows records only.
+Knows records only.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from evalsuite.judge.records import Answers, Decision, Game, Match, Outcome, Question
+from evalsuite.judge.records import Answers, Match, Question
 from evalsuite.records import UserError
 
 
@@ -53,34 +53,3 @@ def index_answers(
                     f"turn {len(turns) + 1}; every model must answer all questions to be judged"
                 )
     return found
-
-
-def decide(games: Iterable[Game]) -> list[Decision]:
-    """One decision for the games of a pair on one turn and repeat, in order of first play.
-
-    Orders that agree make a winner or a tie, orders that don't a tie. A game without a verdict
-    leaves the decision invalid: half a comparison decides nothing.
-    """
-    groups: dict[tuple[object, ...], list[Game]] = {}
-    for game in games:
-        a, b = sorted((game.first, game.second))
-        key = (game.judge, game.question_id, game.turn, game.repeat, a, b)
-        groups.setdefault(key, []).append(game)
-    return [_decision(group) for group in groups.values()]
-
-
-def _decision(games: Sequence[Game]) -> Decision:
-    one = games[0]
-    a, b = sorted((one.first, one.second))
-    winners = {game.winner for game in games if game.verdict != "invalid"}
-    if any(game.verdict == "invalid" for game in games):
-        outcome: Outcome = "invalid"
-    elif winners == {a}:
-        outcome = "a"
-    elif winners == {b}:
-        outcome = "b"
-    else:
-        outcome = "tie"
-    return Decision(
-        one.question_id, one.category, one.turn, one.repeat, one.judge, a, b, outcome
-    )

@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
 
 BREAK = "·"
 
@@ -40,6 +42,7 @@ _MARKS = (
 )
 
 
+@lru_cache(maxsize=4096)  # an answer is shown in many games
 def neutral(answer: str) -> str:
     """`answer` with a middle dot in every verdict mark: after its first letter, or its bracket."""
     shadow, places = _shadow(answer)
@@ -57,11 +60,13 @@ def neutral(answer: str) -> str:
     return BREAK.join(answer[a:b] for a, b in itertools.pairwise(edges))
 
 
-def _shadow(text: str) -> tuple[str, list[int]]:
+def _shadow(text: str) -> tuple[str, Sequence[int]]:
     """The text as it looks, plain letters for look-alikes and invisible characters left out.
 
     The second value says for each character of the first where in `text` it comes from.
     """
+    if text.isascii():
+        return text, range(len(text))
     shown, places = [], []
     for place, char in enumerate(text):
         if char.isascii():

@@ -130,7 +130,7 @@ def _check(entry: Any, where: str) -> Check:
     if not isinstance(entry, dict) or entry.get("kind") not in kinds:
         raise UserError(f"{where}: a check's kind is one of {', '.join(kinds)}")
     answer = entry.get("answer")
-    answers = answer if isinstance(answer, list) else [answer]
+    answers: list[Any] = answer if isinstance(answer, list) else [answer]
     if not answers or not _texts(answers) or not all(text.strip() for text in answers):
         raise UserError(f"{where}: a check's answer is a text, or a list of texts")
     check = Check(entry["kind"], tuple(answers))

@@ -1,19 +1,18 @@
-"""The dataclasses of the judging room: questions, answers, matches, games.
+"""The dataclasses inside the judging room: questions, answers, matches.
 
-questions + answers -> matches -> games. A game is one line of matches.jsonl. Knows no HTTP, no
+questions + answers -> matches -> games (which travel: evalsuite/records.py). Knows no HTTP, no
 engine and no prompt text; every record is frozen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
+
+from evalsuite.records import QuestionId
 
 CheckKind = Literal["exact", "number", "choice", "contains"]
-Verdict = Literal["first", "second", "tie", "invalid"]
-Outcome = Literal["a", "b", "tie", "invalid"]
-QuestionId = int | str
 Message = Mapping[str, str]  # {"role": ..., "content": ...}
 
 
@@ -60,71 +59,6 @@ class Match:
     first: str
     second: str
     repeat: int  # 0 is the first
-
-
-@dataclass(frozen=True, slots=True)
-class Game:
-    """One judged game. Two orders of a pair are two games. `turn` and `repeat` count from 1.
-
-    `verdict` is by position, `winner` the name it means. `scores` are the judge's own numbers when
-    its protocol has any. `tokens` and `cost` (US dollars, None when no price is known) cover every
-    call this game took; games that share a call, because their answers are equal, share its
-    tokens and count it once each. `lengths` are the judged answers' characters. `served` is the
-    model id that the server returned, `error` why there is no reply.
-    """
-
-    question_id: QuestionId
-    category: str
-    turn: int
-    first: str
-    second: str
-    repeat: int
-    judge: str
-    preset: str
-    verdict: Verdict
-    winner: str | None
-    scores: tuple[float, float] | None
-    raw_reply: str | None
-    tokens: Mapping[str, int]  # {"prompt": ..., "completion": ...}
-    cost: float | None
-    key: str
-    lengths: tuple[int, int]
-    calls: int = 0
-    served: str | None = None
-    delimiter: str | None = None
-    error: str | None = None
-
-    def line(self) -> dict[str, Any]:
-        """The game as matches.jsonl holds it."""
-        return asdict(self)
-
-    @classmethod
-    def from_line(cls, line: Mapping[str, Any]) -> Game:
-        """The game of one line of matches.jsonl.
-
-        Raises:
-            TypeError: the line has other fields.
-        """
-        pairs = {k: tuple(line[k]) for k in ("scores", "lengths") if line.get(k) is not None}
-        return cls(**{**line, **pairs})
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a pair's games on one turn and repeat come to: both orders agree, or it is a tie.
-
-    `outcome` is "invalid" when a game of it has no verdict. a < b by name, whatever the order
-    of play.
-    """
-
-    question_id: QuestionId
-    category: str
-    turn: int
-    repeat: int
-    judge: str
-    a: str
-    b: str
-    outcome: Outcome
 
 
 Answers = Mapping[str, Sequence[Answer]]  # by model

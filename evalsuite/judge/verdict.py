@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from evalsuite.judge.records import Verdict
+from evalsuite.records import Verdict
 
 _MEANING: dict[str, Verdict] = {
     **dict.fromkeys(("a", "first"), "first"),

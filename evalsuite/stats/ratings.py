@@ -58,9 +58,7 @@ class DisconnectedError(ValueError):
     def __init__(self, groups: Sequence[Sequence[str]]) -> None:
         self.groups = tuple(tuple(group) for group in groups)
         named = " | ".join(", ".join(group) for group in self.groups)
-        super().__init__(
-            f"these models were never compared, so no rating holds them all: {named}"
-        )
+        super().__init__(f"these models were never compared, so no rating holds them all: {named}")
 
 
 def win_counts(models: Sequence[str], comparisons: Sequence[Comparison]) -> Counts:
@@ -174,6 +172,32 @@ def rate(
         )
         for i, model in enumerate(models)
     )
+
+
+def win_rate_intervals(
+    models: Sequence[str],
+    comparisons: Sequence[Comparison],
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+) -> list[tuple[float, Interval] | None]:
+    """Each model's win rate with its interval, as in `rate`; None for one without comparisons.
+
+    Unlike ratings they need no connected league.
+    """
+    if not comparisons:
+        return [None] * len(models)
+    rates = win_rates(win_counts(models, comparisons))
+    drawn = win_rates(resampled_wins(models, comparisons, seed, resamples))  # [r, m]
+    tails = [0.5 - level / 2, 0.5 + level / 2]
+    found: list[tuple[float, Interval] | None] = []
+    for i, value in enumerate(rates):
+        if math.isnan(value):
+            found.append(None)
+            continue
+        low, high = np.nanquantile(drawn[:, i], tails)
+        found.append((float(value), _holding(value, low, high)))
+    return found
 
 
 def resampled_wins(
