@@ -21,7 +21,6 @@ from evalsuite.judge.questions import (
 )
 from evalsuite.judge.records import Answer, Question
 from evalsuite.judge.table import JudgeResult
-from evalsuite.records import Game
 
 __all__ = [
     "Answer",

@@ -30,6 +30,8 @@ _NO_KEY = "EMPTY"
 _HEADERS = frozenset(
     {"accept", "accept-encoding", "authorization", "connection", "content-length"}
     | {"content-type", "host", "transfer-encoding", "user-agent"}
+    # By this one the openai package knows, when the response is there, to hand out its text.
+    | {"x-stainless-raw-response"}
 )
 _OPENAI_HEADERS = _HEADERS | {"openai-organization", "openai-project"}
 _SHOWN = 160  # characters of a server's message in an error line

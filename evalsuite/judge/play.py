@@ -139,7 +139,7 @@ async def _play_remote(table: Table, limit: float | None, progress: Progress, ru
             except CallFailedError as error:
                 table.errors[key] = str(error)
                 failures += 1
-                if failures >= _FAILURES_IN_A_ROW:
+                if failures == _FAILURES_IN_A_ROW:
                     table.stopped = f"{error}; {failures} calls failed in a row: run again to go on"
             except BudgetSpentError as error:
                 table.stopped = f"{error}; a larger --budget goes on from here"

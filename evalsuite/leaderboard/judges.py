@@ -184,7 +184,7 @@ def _pairs(
     judge: str, games: Sequence[Game], decisions: Sequence[Decision]
 ) -> list[Mapping[str, Any]]:
     """Counts of decisions by pair; scores are sums of the judge's own numbers, if it gives any."""
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for a, b in dict.fromkeys((one.a, one.b) for one in decisions):
         outcomes = [one.outcome for one in decisions if (one.a, one.b) == (a, b)]
         scored = [game for game in games if game.scores and {game.first, game.second} == {a, b}]
