@@ -7,7 +7,7 @@ Every record is frozen; what a room adds, it adds by making the next record.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 
@@ -151,6 +151,59 @@ class Failure:
     task: str  # "" when it concerns the whole model
     stage: str  # "load", "plan", "infer", "score"
     error: str
+
+
+# ---- judged games -------------------------------------------------------------------------------
+
+Verdict = Literal["first", "second", "tie", "invalid"]
+QuestionId = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Game:
+    """One judged game. Two orders of a pair are two games. `turn` and `repeat` count from 1.
+
+    `verdict` is by position, `winner` the name it means. `scores` are the judge's own numbers when
+    its protocol has any. `tokens` and `cost` (US dollars, None when no price is known) cover every
+    call this game took; games that share a call, because their answers are equal, share its
+    tokens and count it once each. `lengths` are the judged answers' characters. `served` is the
+    model id that the server returned, `error` why there is no reply.
+    """
+
+    question_id: QuestionId
+    category: str
+    turn: int
+    first: str
+    second: str
+    repeat: int
+    judge: str
+    preset: str
+    verdict: Verdict
+    winner: str | None
+    scores: tuple[float, float] | None
+    raw_reply: str | None
+    tokens: Mapping[str, int]  # {"prompt": …, "completion": …}
+    cost: float | None
+    key: str
+    lengths: tuple[int, int]
+    calls: int = 0
+    served: str | None = None
+    delimiter: str | None = None
+    error: str | None = None
+
+    def line(self) -> dict[str, Any]:
+        """The game as matches.jsonl holds it."""
+        return asdict(self)
+
+    @classmethod
+    def from_line(cls, line: Mapping[str, Any]) -> Game:
+        """The game of one line of matches.jsonl.
+
+        Raises:
+            TypeError: the line has other fields.
+        """
+        pairs = {k: tuple(line[k]) for k in ("scores", "lengths") if line.get(k) is not None}
+        return cls(**{**line, **pairs})
 
 
 # ---- leaderboard.json ---------------------------------------------------------------------------

@@ -174,6 +174,17 @@ class Store(Closing):
             (str(path.resolve()), stat.st_size, stat.st_mtime_ns, sha256),
         )
 
+    # ---- rows of other modules
+
+    def extend(self, schema: str) -> sqlite3.Connection:
+        """The open connection, for a module that keeps rows of its own kind in this file.
+
+        `schema` is run first; it may only add (CREATE … IF NOT EXISTS), so that the store's
+        version stays what it is. Each statement commits by itself.
+        """
+        self._db.executescript(schema)
+        return self._db
+
     # ---- life
 
     def _transaction(self) -> _Transaction:

@@ -1,0 +1,50 @@
+"""Judges models' answers in pairs: questions and answers in, games out.
+
+`judge_run` is the entry; `resolve_judge` says what a --judge value means, `read_questions` and
+`answer_prompts` serve the making of answers. Importing this loads no HTTP client.
+"""
+
+from evalsuite.judge.budget import CostEstimate, agree
+from evalsuite.judge.calls import estimate_questions
+from evalsuite.judge.client import Patience
+from evalsuite.judge.judges import JudgeSpec, check_budget, default_judge, resolve_judge
+from evalsuite.judge.matches import count_matches
+from evalsuite.judge.play import LocalJudge, LocalReply, Rules, judge_run
+from evalsuite.judge.prices import load_prices
+from evalsuite.judge.prompts import Preset, load_preset
+from evalsuite.judge.questions import (
+    answer_prompts,
+    demo_questions,
+    is_plain,
+    own_questions,
+    read_questions,
+)
+from evalsuite.judge.records import Answer, Question
+from evalsuite.judge.table import JudgeResult
+
+__all__ = [
+    "Answer",
+    "CostEstimate",
+    "JudgeResult",
+    "JudgeSpec",
+    "LocalJudge",
+    "LocalReply",
+    "Patience",
+    "Preset",
+    "Question",
+    "Rules",
+    "agree",
+    "answer_prompts",
+    "check_budget",
+    "count_matches",
+    "default_judge",
+    "demo_questions",
+    "estimate_questions",
+    "is_plain",
+    "judge_run",
+    "load_preset",
+    "load_prices",
+    "own_questions",
+    "read_questions",
+    "resolve_judge",
+]

@@ -1,0 +1,212 @@
+"""Plays all games: the store first, then the judge, every reply kept the moment it comes.
+
+The one entry of the room. Knows the client, the budget and the store; must not know how answers
+were made, nor files of a run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from evalsuite.judge.budget import Budget, BudgetSpentError, agree
+from evalsuite.judge.calls import plan_calls, worst_cost
+from evalsuite.judge.client import CallFailedError, ChatClient, Patience, Reply, ServerError
+from evalsuite.judge.games import reference_games
+from evalsuite.judge.judges import JudgeSpec, check_budget
+from evalsuite.judge.prompts import Preset, load_preset
+from evalsuite.judge.records import Answers, Message, Question
+from evalsuite.judge.table import JudgeResult, Table
+from evalsuite.progress import Progress
+from evalsuite.records import UserError, Verdict
+from evalsuite.store import Store
+from evalsuite.store.judgments import Judgments
+
+# So many calls in a row that failed for good, none between that worked: the server is gone.
+_FAILURES_IN_A_ROW = 8
+_LOCAL_CHUNK = 32  # games a local judge gets at once, and that a kill can cost
+
+
+@dataclass(frozen=True, slots=True)
+class LocalReply:
+    """What a local judge wrote. `finished` False: it was cut off at the most tokens."""
+
+    text: str
+    finished: bool
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class LocalJudge:
+    """A model on this machine: chats in, replies out, in the same order.
+
+    `identity` stands for its weights and settings in the keys. `generate` gets the chats, the most
+    new tokens and the temperature.
+    """
+
+    identity: str
+    generate: Callable[[Sequence[Sequence[Message]], int, float], Sequence[LocalReply]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a judge is asked. `invalid_retries`: a reply without a verdict is asked for again."""
+
+    repeats: int = 1
+    invalid_retries: int = 2
+    concurrency: int = 16
+    refresh: bool = False
+    patience: Patience = Patience()
+
+
+def judge_run(
+    questions: Sequence[Question],
+    answers: Answers,
+    spec: JudgeSpec,
+    store: Store,
+    progress: Progress,
+    *,
+    run: str,
+    preset: Preset | None = None,
+    budget: float | None = None,
+    rules: Rules = Rules(),
+    local: LocalJudge | None = None,
+    ask: Callable[[str], str] | None = None,
+) -> JudgeResult:
+    """Judges every pair of models on every turn of every question, in both orders.
+
+    `run` is the id that stays the same when a run is resumed. Every reply is in the store when
+    this returns or raises; what is there is not asked again. A server that can't be used doesn't
+    raise once games are there: `stopped` says why, and `pending` how many are missing.
+
+    Raises:
+        UserError: answers are missing, nobody agreed to the cost, or the server could not be used
+            and there is no game at all.
+    """
+    if len(answers) < 2 or spec.kind == "none":
+        return JudgeResult(())
+    if spec.kind == "reference":
+        games, skipped = reference_games(questions, answers)
+        note = f"{skipped} games have no checkable reference and were not played"
+        return JudgeResult(tuple(games), notes=(note,) if skipped else ())
+    preset = preset or load_preset()
+    if spec.kind == "local" and local is None:
+        raise ValueError("a local judge needs a LocalJudge")
+    identity = local.identity if local is not None and spec.kind == "local" else ""
+    matches, calls = plan_calls(questions, answers, spec, preset, rules.repeats, identity)
+    judgments = Judgments(store, run, refresh=rules.refresh)
+    table = Table(spec, preset, judgments, calls, 1 + rules.invalid_retries)
+
+    check_budget(spec, budget)
+    estimate = table.estimate()
+    agree(estimate, spec.name, budget, paid=spec.paid, ask=ask)
+    progress.note(f"judging: {estimate.describe(spec.name)}")
+    progress.start("judging", table.prompt_tokens(), table.prompt_tokens(done=True))
+    if local is not None and spec.kind == "local":
+        _play_local(table, local, progress)
+    elif table.missing():
+        limit = budget
+        if limit is None and spec.paid and estimate.dollars_at_most is not None:
+            # A yes was said to this much, and no more.
+            limit = judgments.spent() + estimate.dollars_at_most * (1 + 1e-9)
+        asyncio.run(_play_remote(table, limit, progress, rules))
+    progress.finish()
+    result = table.result(matches, estimate)
+    if result.stopped and len(result.games) == result.failed:
+        raise UserError(result.stopped)
+    return result
+
+
+# ---- a judge behind HTTP ------------------------------------------------------------------------
+
+
+async def _play_remote(table: Table, limit: float | None, progress: Progress, rules: Rules) -> None:
+    """Workers take one call after another; a fatal error lets those in flight end."""
+    todo = iter(table.missing())
+    budget = Budget(limit, table.judgments.spent())
+    failures = 0
+
+    async def worker(client: ChatClient) -> None:
+        nonlocal failures
+        # Workers share the iterator: each call is taken once. None is taken after a stop.
+        while table.stopped is None and (key := next(todo, None)) is not None:
+            try:
+                await _settle_call(table, key, client, budget)
+                failures = 0
+                progress.advance(table.expected(key))
+            except CallFailedError as error:
+                table.errors[key] = str(error)
+                failures += 1
+                if failures == _FAILURES_IN_A_ROW:
+                    table.stopped = f"{error}; {failures} calls failed in a row: run again to go on"
+            except BudgetSpentError as error:
+                table.stopped = f"{error}; a larger --budget goes on from here"
+            except ServerError as error:
+                table.stopped = str(error)
+
+    client = ChatClient(
+        table.spec,
+        temperature=table.preset.temperature,
+        max_tokens=table.preset.max_tokens,
+        patience=rules.patience,
+    )
+    async with client, asyncio.TaskGroup() as group:
+        for _ in range(min(rules.concurrency, len(table.distinct))):
+            group.create_task(worker(client))
+
+
+async def _settle_call(table: Table, key: bytes, client: ChatClient, budget: Budget) -> None:
+    """Asks until there is a verdict or no attempt is left; each reply is kept as it comes."""
+    call = table.distinct[key]
+    verdict: Verdict = "invalid"
+    while verdict == "invalid" and not (standing := table.standing(key)).settled:
+        delimiter = call.delimiter()
+        messages = call.messages(table.preset, delimiter)
+        worst = worst_cost(table.spec, table.preset, messages)
+        attempt_key = call.key(len(standing.attempts))
+
+        async def begin(attempt_key: bytes = attempt_key, worst: float = worst) -> int:
+            await budget.reserve(worst)
+            table.sent += 1
+            return table.judgments.begin(attempt_key, worst)
+
+        async def settle(number: int, billed: bool, worst: float = worst) -> None:
+            cost = worst if billed else 0.0
+            table.judgments.settle(number, cost)
+            await budget.settle(worst, cost)
+
+        number, reply = await client.ask(messages, begin, settle)
+        verdict, cost = table.keep(number, key, call, delimiter, reply, worst)
+        await budget.settle(worst, cost)
+
+
+# ---- a judge on this machine --------------------------------------------------------------------
+
+
+def _play_local(table: Table, local: LocalJudge, progress: Progress) -> None:
+    """Chunk by chunk, invalid ones again until no attempt is left."""
+    while missing := table.missing():
+        for start in range(0, len(missing), _LOCAL_CHUNK):
+            chunk = missing[start : start + _LOCAL_CHUNK]
+            calls = [table.distinct[key] for key in chunk]
+            delimiters = [call.delimiter() for call in calls]
+            chats = [
+                call.messages(table.preset, delimiter)
+                for call, delimiter in zip(calls, delimiters, strict=True)
+            ]
+            replies = local.generate(chats, table.preset.max_tokens, table.preset.temperature)
+            for key, call, delimiter, reply in zip(chunk, calls, delimiters, replies, strict=True):
+                kept = Reply(
+                    text=reply.text.encode("utf-8", "replace").decode("utf-8"),
+                    finish="stop" if reply.finished else "length",
+                    prompt_tokens=reply.prompt_tokens,
+                    completion_tokens=reply.completion_tokens,
+                )
+                attempt_key = call.key(len(table.standing(key).attempts))
+                number = table.judgments.begin(attempt_key, 0.0)
+                table.sent += 1
+                table.keep(number, key, call, delimiter, kept, 0.0)
+                if table.standing(key).settled:
+                    progress.advance(table.expected(key))

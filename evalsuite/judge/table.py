@@ -1,0 +1,168 @@
+"""The calls of a run and where each stands: what the store had, what came, what failed.
+
+Knows calls and judgments; must not know how a judge is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from evalsuite.judge.budget import CostEstimate
+from evalsuite.judge.calls import (
+    SAMPLE_DELIMITER,
+    Call,
+    Standing,
+    all_keys,
+    estimate_calls,
+    read_attempts,
+    verdict_of,
+)
+from evalsuite.judge.client import Reply
+from evalsuite.judge.games import judged_game
+from evalsuite.judge.judges import JudgeSpec
+from evalsuite.judge.prices import token_counter
+from evalsuite.judge.prompts import Preset
+from evalsuite.judge.records import Match
+from evalsuite.records import Game, Verdict
+from evalsuite.store.judgments import Judgment, Judgments
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeResult:
+    """All games that ended, in the order of play, and what became of the others.
+
+    `failed` games got no reply (they are among `games` as invalid, and are asked again when the run
+    is resumed); `pending` ones were not begun because the budget was spent or the server is gone,
+    which `stopped` says. `dollars` is what this run has spent in all its starts, `served` the model
+    ids that the server returned.
+    """
+
+    games: tuple[Game, ...]
+    failed: int = 0
+    pending: int = 0
+    calls: int = 0
+    from_store: int = 0
+    dollars: float = 0.0
+    served: tuple[str, ...] = ()
+    estimate: CostEstimate | None = None
+    stopped: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Table:
+    """The calls of a run and where each stands; shared by the workers of one event loop."""
+
+    def __init__(
+        self,
+        spec: JudgeSpec,
+        preset: Preset,
+        judgments: Judgments,
+        calls: Sequence[Call],
+        attempts: int,
+    ) -> None:
+        self.spec, self.preset, self.judgments = spec, preset, judgments
+        self.attempts = attempts
+        self._calls = calls
+        self._keys = [call.key(0) for call in calls]
+        self.distinct = dict(zip(self._keys, calls, strict=True))
+        self._found = judgments.get(all_keys(self.distinct.values(), self.attempts))
+        self._counter = token_counter(spec.model)
+        self._expected: dict[bytes, int] = {}
+        self.begun_with = {key for key in self.distinct if self.standing(key).settled}
+        self.errors: dict[bytes, str] = {}
+        self.stopped: str | None = None
+        self.sent = 0
+
+    def standing(self, key: bytes) -> Standing:
+        return read_attempts(self.distinct[key], self._found, self.attempts)
+
+    def missing(self) -> list[bytes]:
+        return [key for key in self.distinct if not self.standing(key).settled]
+
+    def estimate(self) -> CostEstimate:
+        return estimate_calls(self._calls, self.judgments, self.spec, self.preset, self.attempts)
+
+    def prompt_tokens(self, *, done: bool = False) -> int:
+        """Expected prompt tokens of all calls, or of those that the store had: for progress."""
+        return sum(
+            self.expected(key) for key in self.distinct if not done or key in self.begun_with
+        )
+
+    def expected(self, key: bytes) -> int:
+        """Prompt tokens that a call will have, about."""
+        if key not in self._expected:
+            messages = self.distinct[key].messages(self.preset, SAMPLE_DELIMITER)
+            self._expected[key] = self._counter.expected(messages)
+        return self._expected[key]
+
+    def keep(
+        self, number: int, key: bytes, call: Call, delimiter: str, reply: Reply, worst: float
+    ) -> tuple[Verdict, float]:
+        """Commits a reply. Returns its verdict and what it cost."""
+        attempt = len(self.standing(key).attempts)
+        price, cost = self.spec.price, None
+        charged = worst  # what was not counted may have cost anything up to the worst case
+        if reply.prompt_tokens is not None and reply.completion_tokens is not None and price:
+            charged = cost = price.cost(reply.prompt_tokens, reply.completion_tokens)
+        judgment = Judgment(
+            endpoint=self.spec.endpoint,
+            requested=self.spec.model,
+            raw_reply=reply.text,
+            served=reply.served,
+            delimiter=delimiter,
+            readable=reply.readable,
+            finish=reply.finish,
+            prompt_tokens=reply.prompt_tokens,
+            completion_tokens=reply.completion_tokens,
+            cost=charged if cost is None and price else cost,
+        )
+        attempt_key = call.key(attempt)
+        self.judgments.keep(number, attempt_key, judgment, charged)
+        self._found[attempt_key] = judgment
+        return verdict_of(judgment), charged
+
+    def result(self, matches: Sequence[Match], estimate: CostEstimate) -> JudgeResult:
+        games, paid, pending, failed = [], set[bytes](), 0, 0
+        for match, call, key in zip(matches, self._calls, self._keys, strict=True):
+            standing = self.standing(key)
+            error = None if standing.settled else self.errors.get(key)
+            if not standing.settled and error is None:
+                pending += 1
+                continue
+            failed += error is not None
+            games.append(
+                judged_game(match, call, self.spec, self.preset, standing, key in paid, error)
+            )
+            paid.add(key)
+        served = dict.fromkeys(game.served for game in games if game.served)
+        return JudgeResult(
+            games=tuple(games),
+            failed=failed,
+            pending=pending,
+            calls=self.sent,
+            from_store=len(self.begun_with),
+            dollars=self.judgments.spent(),
+            served=tuple(served),
+            estimate=estimate,
+            stopped=self.stopped,
+            notes=_notes(self.spec, failed, pending, self.errors, tuple(served)),
+        )
+
+
+def _notes(
+    spec: JudgeSpec,
+    failed: int,
+    pending: int,
+    errors: Mapping[bytes, str],
+    served: Sequence[str],
+) -> tuple[str, ...]:
+    notes = []
+    if failed:
+        reason = next(iter(errors.values()))
+        notes.append(f"{failed} games got no reply and count as invalid ({reason})")
+    if pending:
+        notes.append(f"{pending} games are pending: the same command goes on with them")
+    if len(served) > 1:
+        notes.append(f"the server answered {spec.model} with several models: {', '.join(served)}")
+    return tuple(notes)

@@ -1,0 +1,310 @@
+"""Ratings of models from pairwise verdicts: win rates, Bradley-Terry, intervals, rank ranges.
+
+Pure functions: decided comparisons in, tuples out. Knows numpy, scipy and evalica; knows nothing of
+judges, games or files. The same seed and the same comparisons give the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+Interval = tuple[float, float]
+Counts = NDArray[np.float64]
+
+RESAMPLES = 1000
+# Half a tie for each compared pair, a tie being half a win for either: without it a model that won
+# every comparison has no finite rating.
+HALF_TIE = 0.25
+MEAN_RATING = 1000.0
+_SCALE = 400 / math.log(10)  # ten to one expected at a gap of 400, as in Elo's ratings
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One decided comparison on one question: `score` is a's share, 1 won, 0 lost, 0.5 tied.
+
+    `question` is what is resampled: comparisons on the same question stay together.
+    """
+
+    question: Hashable
+    a: str
+    b: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """What the comparisons say of one model; intervals are 95 %, `rank` is a range of places."""
+
+    model: str
+    win_rate: float
+    win_rate_ci: Interval
+    rating: float
+    rating_ci: Interval
+    rank: tuple[int, int]
+    comparisons: int
+
+
+class DisconnectedError(ValueError):
+    """The league falls into groups that never met, so no scale holds it: `groups` names them."""
+
+    def __init__(self, groups: Sequence[Sequence[str]]) -> None:
+        self.groups = tuple(tuple(group) for group in groups)
+        named = " | ".join(", ".join(group) for group in self.groups)
+        super().__init__(f"these models were never compared, so no rating holds them all: {named}")
+
+
+def win_counts(models: Sequence[str], comparisons: Sequence[Comparison]) -> Counts:
+    """wins[i, j]: comparisons that model i won against model j, a tie half for either. [m, m]
+
+    Raises:
+        ValueError: a model that is not among `models` or meets itself, or a score outside 0..1.
+    """
+    place = {model: i for i, model in enumerate(models)}
+    wins = np.zeros((len(models), len(models)))
+    for one in comparisons:
+        _check(one, place)
+        wins[place[one.a], place[one.b]] += one.score
+        wins[place[one.b], place[one.a]] += 1 - one.score
+    return wins
+
+
+def win_rates(wins: Counts) -> NDArray[np.float64]:
+    """Share of its comparisons that each model won, ties half; nan without comparisons. [m]
+
+    `wins` has shape [..., m, m].
+    """
+    won, lost = wins.sum(-1), wins.sum(-2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(won / (won + lost))
+
+
+def bradley_terry(models: Sequence[str], wins: Counts) -> NDArray[np.float64]:
+    """Bradley-Terry ratings on Elo's scale with mean 1000, half a tie added a compared pair. [m]
+
+    The maximum-likelihood strengths come from evalica's solver; rating differences are
+    400 / ln 10 times their log ratios.
+
+    Source: R. A. Bradley and M. E. Terry, Rank analysis of incomplete block designs: I, Biometrika
+    39 (1952); the solver: M. E. J. Newman, Journal of Machine Learning Research 24 (2023).
+
+    Raises:
+        DisconnectedError: groups of models that never met.
+        ArithmeticError: the solver did not converge.
+    """
+    from evalica import Winner
+    from evalica import bradley_terry as fit
+
+    if len(models) == 1:
+        return np.array([MEAN_RATING])
+    _require_connected(models, wins)
+    smooth = _with_half_ties(wins)
+    firsts, seconds = np.nonzero(smooth)
+    limit = 100_000
+    result = fit(
+        xs=firsts.tolist(),
+        ys=seconds.tolist(),
+        winners=[Winner.X] * len(firsts),
+        weights=smooth[firsts, seconds].tolist(),
+        tolerance=1e-12,
+        limit=limit,
+    )
+    strengths = result.scores.reindex(range(len(models))).to_numpy(dtype=np.float64)
+    if result.iterations >= limit or not np.all(strengths > 0):
+        raise ArithmeticError("the Bradley-Terry fit did not converge")
+    return _on_scale(np.log(strengths))
+
+
+def rate(
+    models: Sequence[str],
+    comparisons: Sequence[Comparison],
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+) -> tuple[Rating, ...]:
+    """Win rates, ratings, intervals and rank ranges, in the order of `models`.
+
+    Questions are resampled, not comparisons: verdicts on one question hang together, and counting
+    them as independent makes intervals too small. Each pair gets two made-up questions besides,
+    one that only a wins and one that only b wins, so that three wins of three are not proof (the
+    pair's resampled wins of a perfect record would never vary otherwise). An interval always holds
+    its value. A model is surely better than another when the interval of the difference of their
+    ratings excludes 0; ranges that share a place are a tie as far as the questions can tell.
+
+    Sources: B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), chapters 8 and
+    13; D. Bonett and R. Price, Journal of Educational and Behavioral Statistics 37 (2012), for the
+    made-up pair.
+
+    Raises:
+        ValueError: no comparisons, or one that `win_counts` refuses.
+        DisconnectedError: groups of models that never met.
+    """
+    if not comparisons:
+        raise ValueError("ratings need one comparison at least")
+    wins = win_counts(models, comparisons)
+    ratings = bradley_terry(models, wins)
+    rates = win_rates(wins)
+
+    drawn = resampled_wins(models, comparisons, seed, resamples)  # [r, m, m]
+    drawn_ratings = fit_many(_with_half_ties(drawn, met=wins + wins.T > 0), ratings)  # [r, m]
+    drawn_rates = win_rates(drawn)  # [r, m]
+    tails = [0.5 - level / 2, 0.5 + level / 2]
+    rating_low, rating_high = np.quantile(drawn_ratings, tails, axis=0)
+    rate_low, rate_high = np.nanquantile(drawn_rates, tails, axis=0)
+    ranks = _rank_ranges(drawn_ratings, tails)
+    played = (wins + wins.T).sum(axis=1)
+    return tuple(
+        Rating(
+            model=model,
+            win_rate=float(rates[i]),
+            win_rate_ci=_holding(rates[i], rate_low[i], rate_high[i]),
+            rating=float(ratings[i]),
+            rating_ci=_holding(ratings[i], rating_low[i], rating_high[i]),
+            rank=ranks[i],
+            comparisons=round(played[i]),
+        )
+        for i, model in enumerate(models)
+    )
+
+
+def win_rate_intervals(
+    models: Sequence[str],
+    comparisons: Sequence[Comparison],
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+) -> list[tuple[float, Interval] | None]:
+    """Each model's win rate with its interval, as in `rate`; None for one without comparisons.
+
+    Unlike ratings they need no connected league.
+    """
+    if not comparisons:
+        return [None] * len(models)
+    rates = win_rates(win_counts(models, comparisons))
+    drawn = win_rates(resampled_wins(models, comparisons, seed, resamples))  # [r, m]
+    tails = [0.5 - level / 2, 0.5 + level / 2]
+    found: list[tuple[float, Interval] | None] = []
+    for i, value in enumerate(rates):
+        if math.isnan(value):
+            found.append(None)
+            continue
+        low, high = np.nanquantile(drawn[:, i], tails)
+        found.append((float(value), _holding(value, low, high)))
+    return found
+
+
+def resampled_wins(
+    models: Sequence[str], comparisons: Sequence[Comparison], seed: int, resamples: int = RESAMPLES
+) -> Counts:
+    """Win counts of resampled questions, the two made-up ones of each pair included. [r, m, m]"""
+    place = {model: i for i, model in enumerate(models)}
+    question = {q: k for k, q in enumerate(dict.fromkeys(c.question for c in comparisons))}
+    pairs = sorted({_pair(c, place) for c in comparisons})
+    column = {pair: k for k, pair in enumerate(pairs)}
+    table = np.zeros((len(question), len(pairs), 2))  # wins of the pair's first and second
+    for one in comparisons:
+        i, j = place[one.a], place[one.b]
+        score = one.score if i < j else 1 - one.score
+        row = table[question[one.question], column[_pair(one, place)]]
+        row[0] += score
+        row[1] += 1 - score
+
+    rng = np.random.default_rng(seed)
+    n = len(question)
+    chances = np.full(n, 1 / n)
+    weights = rng.multinomial(n, chances, size=resamples).astype(np.float64)  # [r, n]
+    real = (weights @ table.reshape(n, -1)).reshape(resamples, len(pairs), 2)
+    # A pair's n questions and its two made-up ones are drawn n times. The made-up ones count as
+    # much as one of its real questions does.
+    asked = (table.sum(axis=2) > 0).sum(axis=0)  # [pairs]
+    per_question = table.sum(axis=(0, 2)) / asked
+    made_up = rng.multinomial(
+        np.broadcast_to(asked, (resamples, len(pairs))),
+        np.stack([asked, np.ones_like(asked), np.ones_like(asked)], axis=-1) / (asked + 2)[:, None],
+    )  # [r, pairs, 3]: real ones, a's, b's
+    share = made_up[..., :1] / asked[:, None]
+    counts = real * share + made_up[..., 1:] * per_question[:, None]
+    wins = np.zeros((resamples, len(models), len(models)))
+    for k, (i, j) in enumerate(pairs):
+        wins[:, i, j], wins[:, j, i] = counts[:, k, 0], counts[:, k, 1]
+    return wins
+
+
+def fit_many(wins: Counts, start: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Bradley-Terry ratings of many leagues at once, by Newton's method. [r, m, m] -> [r, m]
+
+    The same maximum as `bradley_terry`; a thousand leagues take one solver call a step instead of
+    a thousand fits. `start` are ratings to begin at, [m]. Every league must be connected.
+
+    Raises:
+        ArithmeticError: a league whose fit did not converge.
+    """
+    games = wins + np.swapaxes(wins, -1, -2)
+    won = wins.sum(-1)
+    logs = np.tile((start - start.mean()) / _SCALE, (len(wins), 1))  # [r, m]
+    m = wins.shape[-1]
+    for _ in range(200):
+        expected = 1 / (1 + np.exp(logs[:, None, :] - logs[:, :, None]))  # [r, i, j]: i beats j
+        gradient = won - (games * expected).sum(-1)
+        information = -games * expected * np.swapaxes(expected, -1, -2)
+        diagonal = np.arange(m)
+        information[:, diagonal, diagonal] -= information.sum(-1)
+        # Strengths are known up to a factor: 1 in every cell pins their mean.
+        step = np.linalg.solve(information + 1.0, gradient[..., None])[..., 0]
+        # Far from the maximum a full step overshoots.
+        step /= np.maximum(1.0, np.abs(step).max(axis=-1, keepdims=True))
+        logs += step
+        if np.abs(step).max() < 1e-10:
+            return _on_scale(logs)
+    raise ArithmeticError("a Bradley-Terry fit of a resample did not converge")
+
+
+def _check(one: Comparison, place: dict[str, int]) -> None:
+    if one.a not in place or one.b not in place or one.a == one.b:
+        raise ValueError(f"no comparison of two of the models: {one.a!r} against {one.b!r}")
+    if not 0 <= one.score <= 1:
+        raise ValueError(f"{one.score} is no share of a win")
+
+
+def _pair(one: Comparison, place: dict[str, int]) -> tuple[int, int]:
+    i, j = place[one.a], place[one.b]
+    return min(i, j), max(i, j)
+
+
+def _with_half_ties(wins: Counts, met: NDArray[np.bool_] | None = None) -> Counts:
+    met = wins + np.swapaxes(wins, -1, -2) > 0 if met is None else met
+    return wins + HALF_TIE * met
+
+
+def _on_scale(logs: NDArray[np.float64]) -> NDArray[np.float64]:
+    centred = logs - logs.mean(axis=-1, keepdims=True)
+    return np.asarray(MEAN_RATING + _SCALE * centred)
+
+
+def _require_connected(models: Sequence[str], wins: Counts) -> None:
+    count, group = connected_components(coo_array(wins + wins.T), directed=False)
+    if count > 1:
+        members = [[m for m, g in zip(models, group, strict=True) if g == k] for k in range(count)]
+        raise DisconnectedError(members)
+
+
+def _rank_ranges(ratings: NDArray[np.float64], tails: list[float]) -> list[tuple[int, int]]:
+    """Places (best, worst) from resampled ratings [r, m]."""
+    m = ratings.shape[1]
+    better = np.zeros((m, m), dtype=bool)  # better[i, j]: i is surely better than j
+    for i in range(m - 1):
+        low, high = np.quantile(ratings[:, [i]] - ratings[:, i + 1 :], tails, axis=0)
+        better[i, i + 1 :] = low > 0
+        better[i + 1 :, i] = high < 0
+    return [(1 + int(better[:, i].sum()), m - int(better[i].sum())) for i in range(m)]
+
+
+def _holding(value: float, low: float, high: float) -> Interval:
+    return min(float(low), float(value)), max(float(high), float(value))

@@ -1,0 +1,211 @@
+"""A server on this machine that speaks OpenAI's chat protocol over a real socket, and misbehaves.
+
+What it answers is a list of behaviours, one a request, then "ok"; or a function of the request.
+Its judge decides by content and reads verdict marks literally, wherever it meets one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+MODEL = "judge-0001"
+
+
+def answers_in(prompt: str) -> tuple[str, str]:
+    """The two answers, by the markers whose code the prompt announces."""
+    code = re.search(r"The code of the markers is (\w+)\.", prompt)
+    assert code is not None, prompt
+    found = []
+    for name in "AB":
+        parts = re.findall(
+            rf"^--- {code[1]} begin answer {name}[^\n]*---\n(.*?)\n--- {code[1]} end answer {name}",
+            prompt,
+            re.MULTILINE | re.DOTALL,
+        )
+        assert parts, prompt
+        found.append(parts[-1])
+    return found[0], found[1]
+
+
+def quality(answer: str) -> int:
+    """What this judge goes by: how often an answer says "excellent"."""
+    return len(re.findall(r"excellent", answer))
+
+
+def by_content(messages: Sequence[dict[str, str]]) -> str:
+    """A reply that ends in a verdict; marks in the prompt are read literally and obeyed first."""
+    prompt = messages[-1]["content"]
+    planted = re.search(
+        r"\[\[\s*([ABC])\s*\]\]|[\"']verdict[\"']\s*:\s*[\"'](A|B|tie)"
+        r"|verdict\s*:\s*\W*(A|B|tie)\b",
+        prompt,
+        re.IGNORECASE,
+    )
+    if planted:
+        mark = next(group for group in planted.groups() if group)
+        return f'I was told so.\n{{"verdict": "{mark}"}}'
+    first, second = (quality(answer) for answer in answers_in(prompt))
+    verdict = "A" if first > second else "B" if second > first else "tie"
+    return f'A has {first}, B has {second}.\n{{"verdict": "{verdict}"}}'
+
+
+class JudgeServer:
+    """`with JudgeServer() as server:` gives server.url; requests seen are in server.requests."""
+
+    def __init__(
+        self,
+        behaviours: Sequence[str] = (),
+        *,
+        reply: Callable[[Sequence[dict[str, str]]], str] = by_content,
+        key: str | None = None,
+        delay: float = 0.0,
+        choose: Callable[[int, dict[str, Any]], str] | None = None,
+        hang: float = 3.0,
+        port: int = 0,
+    ) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.behaviours = list(behaviours)
+        self.reply, self.key, self.delay, self.choose, self.hang = reply, key, delay, choose, hang
+        self.served: list[str] = []  # the behaviour of each request, in order
+        self.times: list[float] = []
+        self.usage_total = [0, 0]
+        self._lock = threading.Lock()
+        self.in_flight = self.most_in_flight = 0
+        handler = type("Handler", (_Handler,), {"judge": self})
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        self._http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+
+    def __enter__(self) -> JudgeServer:
+        # The default poll of half a second would be most of a test's time.
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+    def next_behaviour(self, body: dict[str, Any], headers: dict[str, str]) -> str:
+        with self._lock:
+            number = len(self.requests)
+            self.requests.append(body)
+            self.headers.append(headers)
+            self.times.append(time.monotonic())
+            behaviour = (
+                self.choose(number, body)
+                if self.choose
+                else (self.behaviours[number] if number < len(self.behaviours) else "ok")
+            )
+            self.served.append(behaviour)
+            return behaviour
+
+
+class _Handler(BaseHTTPRequestHandler):
+    judge: JudgeServer
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        judge = self.judge
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        behaviour = judge.next_behaviour(body, {k.lower(): v for k, v in self.headers.items()})
+        with judge._lock:
+            judge.in_flight += 1
+            judge.most_in_flight = max(judge.most_in_flight, judge.in_flight)
+        try:
+            if judge.delay:
+                time.sleep(judge.delay)
+            self._answer(behaviour, body)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+        finally:
+            with judge._lock:
+                judge.in_flight -= 1
+
+    def _answer(self, behaviour: str, body: dict[str, Any]) -> None:
+        judge = self.judge
+        kind, _, value = behaviour.partition(":")
+        if judge.key and self.headers.get("authorization") != f"Bearer {judge.key}":
+            # Some servers repeat the key they were shown.
+            shown = self.headers.get("authorization", "")
+            self._json(401, {"error": {"message": f"Incorrect API key: {shown}"}})
+        elif kind == "429":
+            self._json(429, {"error": {"message": "slow down"}}, {"Retry-After": value or "0.05"})
+        elif kind == "429date":
+            when = format_datetime(datetime.now(UTC) + timedelta(seconds=float(value)), usegmt=True)
+            self._json(429, {"error": {"message": "slow down"}}, {"Retry-After": when})
+        elif kind == "quota":
+            error = {"message": "You exceeded your current quota", "code": "insufficient_quota"}
+            self._json(429, {"error": error})
+        elif kind.isdigit():
+            self._json(int(kind), {"error": {"message": value or "no luck"}})
+        elif kind == "garbage":
+            self._send(200, b"<html>\xff\xfe it works! </html>")
+        elif kind == "wrong":
+            self._json(200, {"object": "list", "data": []})
+        elif kind == "half":
+            whole = self._completion("never mind", body)
+            self._send(200, whole[: len(whole) // 2], length=len(whole))
+            self.close_connection = True
+        elif kind == "cut":
+            self.close_connection = True
+        elif kind == "hang":
+            time.sleep(judge.hang)
+            self.close_connection = True
+        elif kind == "redirect":
+            self._send(307, b"", headers={"Location": value})
+        elif kind == "say":
+            self._send(200, self._completion(value, body))
+        elif kind == "long":
+            self._send(200, self._completion('{"verdict": "A"}', body, finish="length"))
+        else:
+            self._send(200, self._completion(judge.reply(body["messages"]), body))
+
+    def _completion(self, text: str, body: dict[str, Any], finish: str = "stop") -> bytes:
+        prompt = sum(len(message["content"]) for message in body["messages"]) // 4
+        usage = {"prompt_tokens": prompt, "completion_tokens": max(1, len(text) // 4)}
+        with self.judge._lock:
+            self.judge.usage_total[0] += usage["prompt_tokens"]
+            self.judge.usage_total[1] += usage["completion_tokens"]
+        message = {"role": "assistant", "content": text}
+        return json.dumps(
+            {
+                "id": "x",
+                "object": "chat.completion",
+                "created": 1,
+                "model": MODEL,
+                "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+                "usage": usage,
+            }
+        ).encode()
+
+    def _json(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        self._send(status, json.dumps(body).encode(), headers=headers)
+
+    def _send(
+        self,
+        status: int,
+        body: bytes,
+        *,
+        length: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
