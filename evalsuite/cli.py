@@ -28,6 +28,7 @@ EXIT_INTERRUPTED = 130
 _GROUPS = {
     "what": "what to measure",
     "models": "the models",
+    "judge": "judged games",
     "where": "where things go, and what is shown",
 }
 _EXIT_CODES = """exit codes:
@@ -92,6 +93,17 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     report.add_argument("--debug", action="store_true", help="show tracebacks of errors")
 
+    models = _command(
+        commands, "models", "list the models known by name, or tell all of one", _models
+    )
+    models.add_argument("name", metavar="NAME", nargs="?", help="a registry name or alias")
+    models.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+
+    doctor = _command(
+        commands, "doctor", "what this machine can do: devices, keys, network", _doctor
+    )
+    doctor.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+
     tasks = _command(commands, "tasks", "list suites and tasks", _tasks)
     tasks.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     return parser
@@ -150,8 +162,8 @@ def _run(options: argparse.Namespace) -> int:
 
     outcome = run(config)
     for failure in outcome.leaderboard.failed:
-        where = f"{failure.model}, {failure.task}" if failure.task else failure.model
-        print(f"failed: {where} ({failure.stage}): {failure.error}", file=sys.stderr)
+        where = ", ".join(part for part in (failure.model, failure.task, failure.stage) if part)
+        print(f"failed: {where}: {failure.error}", file=sys.stderr)
     print(outcome.report)
     return outcome.exit_code
 
@@ -170,6 +182,20 @@ def _report(options: argparse.Namespace) -> int:
     if len(options.runs) > 1 and options.output is None:
         raise UserError("several runs into one report: name its folder with --output")
     print(build_report(options.runs, options.output))
+    return 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    from evalsuite.models.describe import describe_model, describe_models
+
+    print(describe_model(options.name) if options.name else describe_models())
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from evalsuite.doctor import examine
+
+    print(examine())
     return 0
 
 

@@ -55,8 +55,9 @@ class RunConfig:
 
     models: tuple[str, ...] = _flag(
         (),
-        "models: a local folder, a hub repo id, or demo-small and demo-large. LABEL=MODEL gives a "
-        "name of your own. Default: the embedded demo pair",
+        "a name that `evalsuite models` lists, a local folder, a hub repo id, demo-small or "
+        "demo-large; LABEL=MODEL gives a name of your own, MODEL+ADAPTER merges a LoRA adapter. "
+        "Default: the embedded demo pair",
         metavar="NAME",
         group="what",
     )
@@ -88,14 +89,15 @@ class RunConfig:
         metavar="DIR",
         group="what",
     )
-    judge: str = _flag(
-        "none",
-        "who compares the models' answers pairwise; this version runs no judge",
-        choices=("none",),
-        group="what",
-    )
     revision: str | None = _flag(
         None, "commit, tag or branch of hub models", metavar="REV", group="models"
+    )
+    template: str | None = _flag(
+        None,
+        "prompt format of conversations for all models; default: the registry's, else the "
+        "folder's own",
+        metavar="NAME",
+        group="models",
     )
     max_length: int | None = _flag(
         None,
@@ -123,6 +125,39 @@ class RunConfig:
         metavar="N",
         minimum=0,
         group="models",
+    )
+    judge: str | None = _flag(
+        None,
+        "who compares the models' answers pairwise: gpt-4, openai:MODEL, openai:MODEL@URL, "
+        "local:MODEL, reference (checks answers against known ones, no model) or none. Default: "
+        "gpt-4 when OPENAI_API_KEY is set and models are named, else reference",
+        metavar="NAME",
+        group="judge",
+    )
+    judge_questions: Path | None = _flag(
+        None,
+        "questions in FastChat's question.jsonl format; default: our own",
+        metavar="FILE",
+        group="judge",
+    )
+    judge_repeats: int = _flag(
+        1, "how often each game is judged", metavar="N", minimum=1, group="judge"
+    )
+    budget: float | None = _flag(
+        None,
+        "dollars that judging may cost at most; without it a paid judge asks at a terminal",
+        metavar="USD",
+        minimum=0,
+        group="judge",
+        identity=False,
+    )
+    api_key_env: str | None = _flag(
+        None,
+        "environment variable with the API key of openai:MODEL@URL (OPENAI_API_KEY itself goes to "
+        "api.openai.com only)",
+        metavar="VAR",
+        group="judge",
+        identity=False,
     )
     output: Path | None = _flag(
         None,
@@ -175,7 +210,7 @@ def _plain(value: Any) -> Any:
 
 
 def value_type(flag: dataclasses.Field[Any]) -> Any:
-    """The type of one value of a flag: int, str, bool or Path (an optional's or tuple's inner)."""
+    """The type of one value of a flag (an optional's or a tuple's inner): int, float, str, …"""
     hint = typing.get_type_hints(RunConfig)[flag.name]
     if isinstance(hint, types.UnionType):
         hint = next(a for a in typing.get_args(hint) if a is not type(None))
@@ -185,6 +220,15 @@ def value_type(flag: dataclasses.Field[Any]) -> Any:
 def is_list(flag: dataclasses.Field[Any]) -> bool:
     """Whether a flag takes several values."""
     return typing.get_origin(typing.get_type_hints(RunConfig)[flag.name]) is tuple
+
+
+_WANTED = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    Path: "a path",
+}
 
 
 def make_config(given: Mapping[str, Any], source: str = "the command line") -> RunConfig:
@@ -215,9 +259,11 @@ def _checked(flag: dataclasses.Field[Any], value: Any, source: str) -> Any:
         return tuple(items)
     if kind is Path and isinstance(value, (str, Path)) and str(value):
         return Path(value).expanduser()
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
     # A bool is an int to Python; `limit: true` in a file is a mistake all the same.
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        wanted = {int: "a whole number", str: "a text", bool: "true or false", Path: "a path"}[kind]
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        wanted = _WANTED[kind]
         raise UserError(f"{source}: {name} takes {wanted}, not {value!r}")
     minimum, choices = flag.metadata["minimum"], flag.metadata["choices"]
     if minimum is not None and value < minimum:

@@ -1,8 +1,9 @@
-"""The story of a run: plan, infer, score, aggregate, report.
+"""The story of a run: plan, infer, score, judge, aggregate, report.
 
-Reads like the picture in the README: names become checked models and tasks, these become requests,
-the engine answers them (the store first), lm-eval scores the answers, and the scores become a
-leaderboard and a page. Everything cheap that can fail is tried before anything long begins.
+Reads like the picture in docs/design.md: names become checked models and tasks, these become
+requests, the engine answers them (the store first), lm-eval scores the answers, a judge compares
+them, and scores and games become a leaderboard and a page. Everything cheap that can fail is tried
+before anything long begins.
 """
 
 from __future__ import annotations
@@ -24,14 +25,10 @@ from evalsuite.config import RunConfig, default_store
 from evalsuite.engine.llama.checkpoint import check_checkpoint
 from evalsuite.harness.catalog import TaskSpec, resolve
 from evalsuite.inference import Inference, Usage
-from evalsuite.models import (
-    ModelSpec,
-    check_tokenizer,
-    fingerprint,
-    load_tokenizer,
-    locate,
-    resolve_models,
-)
+from evalsuite.judge import Answer, JudgeResult
+from evalsuite.judging import JudgePlan, answer, play, prepare_judge, write_games
+from evalsuite.loading import load
+from evalsuite.models import ModelSpec, Weights, check_tokenizer, locate_all, resolve_models
 from evalsuite.progress import Progress, make_progress
 from evalsuite.records import Failure, Leaderboard, TaskResult, UserError
 from evalsuite.store import Store
@@ -55,11 +52,21 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The names of a config, made sure of: models that lie on disk and are whole, known tasks."""
+    """The names of a config, made sure of: models that lie on disk and are whole, tasks, a judge.
+
+    `models` are those whose weights are there, `missing` says of the others why not.
+    """
 
     models: tuple[ModelSpec, ...]
-    folders: Mapping[str, Path]
+    weights: Mapping[str, Weights]
+    missing: tuple[Failure, ...]
     tasks: tuple[TaskSpec, ...]
+    judge: JudgePlan
+
+    @property
+    def order(self) -> list[str]:
+        """The models' names as they were asked for."""
+        return [spec.label for spec in self.models]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,7 @@ class Measured:
     """What one model's part of a run gave."""
 
     results: tuple[TaskResult, ...]
+    answers: tuple[Answer, ...]
     about: Mapping[str, Any]
     usage: Usage
     seconds: Mapping[str, float]
@@ -77,21 +85,30 @@ def prepare(config: RunConfig) -> Prepared:
     """Checks every name of a config: seconds, whatever the models' size.
 
     Raises:
-        UserError: a model, a checkpoint's file or a task that is not what it should be.
+        UserError: a model, a checkpoint's file, a task or a judge that is not what it should be,
+            or no model's weights can be had.
     """
-    models = resolve_models(config.models, config.revision)
+    models = resolve_models(config.models, config.revision, config.template)
     tasks = resolve(config.tasks or default_tasks(models))
     if config.data_dir is not None and not config.data_dir.is_dir():
         raise UserError(f"--data-dir {config.data_dir}: no such folder")
-    folders = {}
-    for spec in models:
-        folders[spec.label] = folder = locate(spec)
-        check_checkpoint(folder)
-        check_tokenizer(folder, spec.label)
+    judge = prepare_judge(config, models)
+    weights, unavailable = locate_all(models)
+    if not weights:
+        raise UserError("\n".join(str(error) for error in unavailable))
+    for label, its in weights.items():
+        check_checkpoint(its.folder)
+        check_tokenizer(its.folder, label)
     from evalsuite.engine.llama.engine import resolve_device  # imports torch: after the rest
 
     resolve_device(config.device)
-    return Prepared(models, folders, tuple(tasks))
+    return Prepared(
+        tuple(spec for spec in models if spec.label in weights),
+        weights,
+        tuple(Failure(error.label, "", "load", str(error)) for error in unavailable),
+        tuple(tasks),
+        judge,
+    )
 
 
 def default_tasks(models: Sequence[ModelSpec]) -> tuple[str, ...]:
@@ -108,10 +125,13 @@ def run(config: RunConfig) -> Outcome:
     began = time.monotonic()
     progress = make_progress(config.progress)
     prepared = prepare(config)
+    for failure in prepared.missing:
+        progress.note(f"note: {failure.error}")
     asked = config.output or default_output(prepared.models)
+    identity = {**config.identity(), "judge": prepared.judge.spec.name}
     with (
         Store(config.store or default_store()) as store,
-        RunFolder.open(asked, config.identity()) as folder,
+        RunFolder.open(asked, identity) as folder,
     ):
         _announce(progress, prepared, folder)
         try:
@@ -122,7 +142,9 @@ def run(config: RunConfig) -> Outcome:
         except UserError:
             folder.discard()
             raise
-        return _finish(config, prepared, task_set, folder, measured, failed, began)
+        games, unjudged = _judge(config, prepared, measured, folder, store, progress)
+        failed = [*prepared.missing, *failed, *unjudged]
+        return _finish(config, prepared, task_set, folder, measured, games, failed, began)
 
 
 def default_output(models: Sequence[ModelSpec]) -> Path:
@@ -188,58 +210,68 @@ def _measure(
     store: Store,
     progress: Progress,
 ) -> Measured:
-    """One model from weights to scored samples on disk."""
-    from evalsuite.engine.llama.engine import LlamaEngine
+    """One model from weights to scored samples on disk, and its answers for the judge."""
     from evalsuite.harness.adapter import EngineLM
     from evalsuite.harness.evaluate import evaluate
     from evalsuite.harness.results import write_results
 
     clock = [time.monotonic()]
-    place = prepared.folders[spec.label]
-    hashes = fingerprint(place, store.file_hash, store.keep_file_hash)
-    tokenizer = load_tokenizer(place, spec.label)
-    engine = LlamaEngine.load(
-        place,
-        tokenizer,
-        device=config.device,
-        dtype=config.dtype,
-        max_length=config.max_length,
-        weights_hash=hashes.weights,
-    )
+    model = load(spec, prepared.weights[spec.label], config, store)
     clock.append(time.monotonic())
     progress.note(f"{spec.label}: loaded in {clock[1] - clock[0]:.1f} s")
-    for warning in engine.warnings:
+    for warning in model.warnings:
         progress.note(f"note: {spec.label}: {warning}")
 
-    inference = Inference(engine, store, folder.run, progress, refresh=config.refresh)
+    inference = Inference(model.engine, store, folder.run, progress, refresh=config.refresh)
     lm = EngineLM(
-        tokenizer,
-        engine.max_length,
+        model.tokenizer,
+        model.engine.max_length,
         inference.score,
         inference.generate,
         run_seed=config.seed,
     )
     evaluation = evaluate(task_set, lm, model=spec.label)
     clock.append(time.monotonic())
-    about = {
-        "name": spec.label,
-        "source": f"embedded {Path(spec.source).name}" if spec.kind == "demo" else spec.source,
-        "revision": spec.revision,
-        "weights_sha256": hashes.weights,
-        "tokenizer_sha256": hashes.tokenizer,
-        "parameters": engine.model.config.parameters,
-        "dtype": engine.identity["dtype"],
-        "device": engine.identity["device"],
-        "max_length": engine.max_length,
-        "note": "demo" if spec.kind == "demo" else "",
-    }
+    answers = answer(prepared.judge, model, inference) if prepared.judge.plays else []
+    clock.append(time.monotonic())
+    about = model.about()
     written = write_results(
         folder.path, spec.label, evaluation, created=folder.created, about=about
     )
     about["folder"] = written.name
-    times = {"load_seconds": clock[1] - clock[0], "evaluate_seconds": clock[2] - clock[1]}
-    notes = (*engine.warnings, *evaluation.warnings)
-    return Measured(evaluation.results, about, inference.usage, times, notes)
+    times = {
+        "load_seconds": clock[1] - clock[0],
+        "evaluate_seconds": clock[2] - clock[1],
+        "answer_seconds": clock[3] - clock[2],
+    }
+    notes = (*model.warnings, *evaluation.warnings)
+    return Measured(evaluation.results, tuple(answers), about, inference.usage, times, notes)
+
+
+def _judge(
+    config: RunConfig,
+    prepared: Prepared,
+    measured: Mapping[str, Measured],
+    folder: RunFolder,
+    store: Store,
+    progress: Progress,
+) -> tuple[JudgeResult, list[Failure]]:
+    """The games between the models that were measured; a judge that fails costs no score."""
+    answers = {label: part.answers for label, part in measured.items()}
+    if not prepared.judge.plays or len(answers) < 2:
+        return JudgeResult(()), []
+    name = prepared.judge.spec.name
+    try:
+        result = play(prepared.judge, answers, config, store, folder.run, progress)
+    except UserError as error:
+        return JudgeResult(()), [Failure("", "", "judge", f"{name}: {error}")]
+    folders = {label: part.about["folder"] for label, part in measured.items()}
+    write_games(folder.path, prepared.judge, answers, result, folders)
+    left = result.failed + result.pending
+    why = result.stopped or "no reply after all retries; the same command asks again"
+    return result, (
+        [Failure("", "", "judge", f"{name}: {left} games are missing: {why}")] if left else []
+    )
 
 
 def _finish(
@@ -248,16 +280,17 @@ def _finish(
     task_set: TaskSet,
     folder: RunFolder,
     measured: Mapping[str, Measured],
+    games: JudgeResult,
     failed: Sequence[Failure],
     began: float,
 ) -> Outcome:
     """Numbers into a leaderboard, a manifest and a page."""
     from evalsuite.environment import hardware, versions
     from evalsuite.leaderboard import aggregate, write_leaderboard
+    from evalsuite.leaderboard.judges import judge_summary, with_judges
     from evalsuite.report import build_report
 
     results = [result for part in measured.values() for result in part.results]
-    order = [spec.label for spec in prepared.models]
     seconds = time.monotonic() - began
     times = {
         "seconds": round(seconds, 3),
@@ -267,7 +300,9 @@ def _finish(
             for label, part in measured.items()
         },
     }
-    board = aggregate(results, failed, order, seed=config.seed, times=times)
+    board = aggregate(results, failed, prepared.order, seed=config.seed, times=times)
+    judged = judge_summary(games.games, prepared.order, seed=config.seed)
+    board = with_judges(board, judged)
     write_leaderboard(folder.path, board)
     folder.write_manifest(
         {
@@ -276,13 +311,26 @@ def _finish(
             "finished": times["finished"],
             "command": shlex.join(["evalsuite", *_command_line()]),
             "config": config.flags(),
-            "measured": config.identity(),
+            "measured": {**config.identity(), "judge": prepared.judge.spec.name},
             "seed": config.seed,
             "models": [part.about for part in measured.values()],
             "tasks": {name: dataclasses.asdict(info) for name, info in task_set.infos.items()},
+            "judging": {
+                "judge": prepared.judge.spec.name,
+                "model": prepared.judge.spec.model,
+                "endpoint": prepared.judge.spec.endpoint,
+                "served": list(games.served),
+                "games": len(games.games),
+                "pending": games.pending,
+                "calls": games.calls,
+                "from_store": games.from_store,
+                "dollars": games.dollars,
+            },
             "usage": {label: dataclasses.asdict(part.usage) for label, part in measured.items()},
             "notes": [
                 *task_set.warnings,
+                *games.notes,
+                *judged.notes,
                 *(f"{label}: {note}" for label, part in measured.items() for note in part.notes),
             ],
             "versions": versions(),

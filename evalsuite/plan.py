@@ -61,7 +61,7 @@ def plan(config: RunConfig) -> tuple[ModelPlan, ...]:
     for note in task_set.warnings:
         progress.note(f"note: {note}")
     return tuple(
-        _plan_model(spec.label, prepared.folders[spec.label], config, task_set)
+        _plan_model(spec.label, prepared.weights[spec.label].folder, config, task_set)
         for spec in prepared.models
     )
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from evalsuite.records import Game, QuestionId
+from evalsuite.records import Game, Leaderboard, QuestionId
 from evalsuite.stats.ratings import (
     Comparison,
     DisconnectedError,
@@ -97,6 +97,12 @@ def judge_summary(games: Sequence[Game], models: Sequence[str], *, seed: int = 0
         if problem:
             notes.append(f"{judge}: {problem}")
     return JudgeSummary(by_model, tuple(pairs), audit, tuple(notes))
+
+
+def with_judges(board: Leaderboard, summary: JudgeSummary) -> Leaderboard:
+    """The leaderboard with what the judges said of its models; the order of the models stays."""
+    models = tuple(replace(m, judges=summary.models.get(m.name, {})) for m in board.models)
+    return replace(board, models=models, pairs=summary.pairs, judge_audit=summary.audit)
 
 
 def _pairing(game: Game) -> tuple[object, ...]:

@@ -18,7 +18,7 @@ from evalsuite.engine.llama import plan
 from evalsuite.engine.llama.checkpoint import open_checkpoint, special_token_warnings
 from evalsuite.engine.llama.config import LlamaConfig
 from evalsuite.engine.llama.generation import generate_group
-from evalsuite.engine.llama.loading import load_model
+from evalsuite.engine.llama.loading import Transform, load_model
 from evalsuite.engine.llama.model import Llama
 from evalsuite.engine.llama.scoring import score_pack
 from evalsuite.records import (
@@ -84,13 +84,17 @@ class LlamaEngine:
         weights_hash: str = "",
         attention: str = "auto",
         limits: plan.Limits | None = None,
+        transform: Transform | None = None,
     ) -> LlamaEngine:
         """Load a checkpoint folder.
 
         `device` is auto, cpu, cuda or cuda:N; `dtype` auto, float32, bfloat16 or float16;
         `max_length` None for the config's context. `attention` chooses between "dense" and "flex"
         (FlexAttention, CUDA only; what auto takes there). `weights_hash` names the weights in
-        `identity`. Raises UserError for anything wrong with the folder or these settings.
+        `identity`. `transform` changes tensors as they are read; `weights_hash` must then tell
+        them from the plain ones.
+
+        Raises UserError for anything wrong with the folder or these settings.
         """
         checkpoint = open_checkpoint(folder)
         config = checkpoint.config
@@ -112,7 +116,7 @@ class LlamaEngine:
                 "this model was trained for."
             )
         return cls(
-            load_model(checkpoint, where, number),
+            load_model(checkpoint, where, number, transform),
             tokenizer,
             max_length=context,
             limits=limits or plan.Limits.default(where.type, number.itemsize),

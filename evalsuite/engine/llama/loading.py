@@ -19,10 +19,19 @@ from evalsuite.engine.llama.model import Layer, Llama, inverse_frequencies
 from evalsuite.records import UserError
 
 Read = Callable[[str], Tensor]
+Transform = Callable[[str, Tensor], Tensor]
+"""What a tensor of the files, by its name there, is to be replaced with (a merged adapter's)."""
 
 
-def load_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Llama:
+def load_model(
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype,
+    transform: Transform | None = None,
+) -> Llama:
     """Build the model of a checked folder with its weights as `dtype` on `device`.
+
+    `transform` is asked for every tensor as it is read.
 
     Raises UserError for a .bin file that cannot be read or that lacks tensors, and for a device
     without enough memory.
@@ -34,7 +43,7 @@ def load_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype)
     model.frequencies = inverse_frequencies(config).to(device)
     try:
         with _reader(checkpoint) as read:
-            _fill(model, read, device, dtype)
+            _fill(model, _transformed(read, transform), device, dtype)
     except torch.OutOfMemoryError:
         need = config.parameters * dtype.itemsize / 2**30
         raise UserError(
@@ -42,6 +51,10 @@ def load_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype)
             f"{need:.1f} GiB in {str(dtype).removeprefix('torch.')}."
         ) from None
     return model.eval()
+
+
+def _transformed(read: Read, transform: Transform | None) -> Read:
+    return read if transform is None else lambda name: transform(name, read(name))
 
 
 def _fill(model: Llama, read: Read, device: torch.device, dtype: torch.dtype) -> None:

@@ -1,0 +1,202 @@
+"""The judged half of a run: which questions, which judge, the models' answers, and the games.
+
+Everything about money and keys is settled in `prepare_judge`, before any model is loaded. Knows
+models in memory and the judge's room; writes the games' files of a run, no other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from evalsuite.config import RunConfig
+from evalsuite.files import write_atomically
+from evalsuite.inference import Inference
+from evalsuite.judge import (
+    Answer,
+    JudgeResult,
+    JudgeSpec,
+    LocalJudge,
+    LocalReply,
+    Question,
+    Rules,
+    agree,
+    check_budget,
+    default_judge,
+    demo_questions,
+    estimate_questions,
+    judge_run,
+    load_preset,
+    own_questions,
+    read_questions,
+    resolve_judge,
+)
+from evalsuite.judge.answers import answer_questions
+from evalsuite.loading import LoadedModel, load
+from evalsuite.models import ModelSpec, Weights, locate_all, named_template, resolve_models
+from evalsuite.models.encoding import ChatEncoder
+from evalsuite.progress import Progress
+from evalsuite.records import GenerateRequest, UserError
+from evalsuite.store import Store
+
+# FastChat's fallback for models without a format of their own.
+_BASE_MODEL_TEMPLATE = "zero_shot"
+
+
+@dataclass(frozen=True, slots=True)
+class JudgePlan:
+    """Who judges what. `local` is the judge's own model when it runs on this machine."""
+
+    spec: JudgeSpec
+    questions: tuple[Question, ...] = ()
+    local: tuple[ModelSpec, Weights] | None = None
+
+    @property
+    def plays(self) -> bool:
+        """Whether there will be games."""
+        return bool(self.questions)
+
+
+def prepare_judge(config: RunConfig, models: Sequence[ModelSpec]) -> JudgePlan:
+    """Settles the judge, its questions and its cost; sends nothing.
+
+    Raises:
+        UserError: an unknown judge, a missing key, a bad file of questions, a local judge's model
+            that can't be had, or a cost that nobody agreed to and nobody is there to ask.
+    """
+    name = config.judge or default_judge(bool(config.models), os.environ)
+    spec = resolve_judge(name, os.environ, api_key_env=config.api_key_env)
+    check_budget(spec, config.budget)
+    if spec.kind == "none" or len(models) < 2:
+        if config.judge_questions is not None:
+            read_questions(config.judge_questions)  # a mistake in it is worth knowing all the same
+        return JudgePlan(spec)
+    demo = all(model.kind == "demo" for model in models)
+    path = config.judge_questions or (demo_questions() if demo else own_questions())
+    questions = read_questions(path)
+    if spec.kind == "reference":
+        # Nobody judges the others, so nobody needs to answer them.
+        checkable = tuple(q for q in questions if any(check is not None for check in q.checks))
+        if not checkable and config.judge_questions is not None:
+            raise UserError(
+                f"{path}: no question has a checkable reference; name a judge with --judge"
+            )
+        return JudgePlan(spec, checkable)
+    if spec.paid and config.budget is None and not sys.stdin.isatty():
+        preset = load_preset()
+        estimate = estimate_questions(
+            questions, len(models), spec, preset, repeats=config.judge_repeats
+        )
+        agree(estimate, spec.name, None, paid=True)
+    return JudgePlan(spec, questions, _local_judge(spec) if spec.kind == "local" else None)
+
+
+def _local_judge(spec: JudgeSpec) -> tuple[ModelSpec, Weights]:
+    model = replace(resolve_models([spec.model])[0], label="judge")
+    found, missing = locate_all([model])
+    if missing:
+        raise missing[0]
+    return model, found[model.label]
+
+
+def answer(plan: JudgePlan, model: LoadedModel, inference: Inference) -> list[Answer]:
+    """A model's answers to the plan's questions, in its own prompt format."""
+    template = model.template or named_template(_BASE_MODEL_TEMPLATE)
+    assert template is not None  # the fallback is one of ours and has a text
+    return answer_questions(
+        plan.questions, model.tokenizer, template, model.engine.max_length, inference.generate
+    )
+
+
+def play(
+    plan: JudgePlan,
+    answers: Mapping[str, Sequence[Answer]],
+    config: RunConfig,
+    store: Store,
+    run: str,
+    progress: Progress,
+) -> JudgeResult:
+    """All games between the models that answered.
+
+    Raises:
+        UserError: the judge could not be used at all.
+    """
+    local = None
+    if plan.local is not None:
+        judge = load(*plan.local, config, store)
+        local = _as_judge(judge, Inference(judge.engine, store, run, progress))
+    return judge_run(
+        plan.questions,
+        answers,
+        plan.spec,
+        store,
+        progress,
+        run=run,
+        budget=config.budget,
+        rules=Rules(repeats=config.judge_repeats, refresh=config.refresh),
+        local=local,
+    )
+
+
+def _as_judge(model: LoadedModel, inference: Inference) -> LocalJudge:
+    if model.template is None:
+        raise UserError(
+            f"--judge local:{model.weights.source}: this model has no prompt format for "
+            "conversations, so it can't judge; name one with --template"
+        )
+    template, encoder = model.template, ChatEncoder(model.tokenizer, model.template)
+
+    def generate(
+        chats: Sequence[Sequence[Mapping[str, str]]], most_new_tokens: int, temperature: float
+    ) -> list[LocalReply]:
+        most = min(most_new_tokens, model.engine.max_length // 2)
+        requests = [
+            GenerateRequest(encoder.encode(chat).tokens, most, template.stop_strings, temperature)
+            for chat in chats
+        ]
+        return [
+            LocalReply(
+                text=response.text,
+                finished=response.finish != "length" and not response.truncated,
+                prompt_tokens=len(request.prompt),
+                completion_tokens=len(response.tokens),
+            )
+            for request, response in zip(requests, inference.generate(requests), strict=True)
+        ]
+
+    return LocalJudge(f"{model.hashes.weights} {dict(model.engine.identity)}", generate)
+
+
+def write_games(
+    folder: Path,
+    plan: JudgePlan,
+    answers: Mapping[str, Sequence[Answer]],
+    result: JudgeResult,
+    folder_of: Mapping[str, str],
+) -> None:
+    """matches.jsonl and questions.jsonl of a run, and each model's answers.jsonl in its folder."""
+    _write_lines(folder / "matches.jsonl", (game.line() for game in result.games))
+    _write_lines(
+        folder / "questions.jsonl",
+        (
+            {
+                "question_id": question.question_id,
+                "category": question.category,
+                "turns": list(question.turns),
+                "reference": list(question.reference),
+            }
+            for question in plan.questions
+        ),
+    )
+    for model, its in answers.items():
+        rows = ({"question_id": a.question_id, "turns": list(a.turns)} for a in its)
+        _write_lines(folder / folder_of[model] / "answers.jsonl", rows)
+
+
+def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    write_atomically(path, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

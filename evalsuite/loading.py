@@ -1,0 +1,99 @@
+"""One model made ready to be asked: from its place on disk to tokenizer, engine and prompt format.
+
+The one place where models, store and engine come together before inference. Knows no task, no
+question and no file of a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalsuite.config import RunConfig
+from evalsuite.engine.llama.checkpoint import check_checkpoint, expected_tensors
+from evalsuite.models import (
+    ChatTemplate,
+    Fingerprint,
+    ModelSpec,
+    Weights,
+    choose_template,
+    find,
+    fingerprint,
+    load_adapter,
+    load_tokenizer,
+    tokenizer_warnings,
+)
+from evalsuite.store import Store
+
+if TYPE_CHECKING:
+    from evalsuite.engine.llama.engine import LlamaEngine
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in memory. `warnings` are worth telling a person; none of them stops a run."""
+
+    spec: ModelSpec
+    weights: Weights
+    hashes: Fingerprint
+    tokenizer: Any
+    engine: LlamaEngine
+    warnings: tuple[str, ...]
+
+    @cached_property
+    def template(self) -> ChatTemplate | None:
+        """The prompt format for conversations; None for a base model."""
+        return choose_template(self.spec, self.weights.folder)
+
+    def about(self) -> dict[str, Any]:
+        """What the manifest and lm-eval's files say of the model."""
+        spec = self.spec
+        demo = spec.kind == "demo"
+        return {
+            "name": spec.label,
+            "source": f"embedded {Path(spec.source).name}" if demo else self.weights.source,
+            "revision": self.weights.commit or spec.revision,
+            "registry": spec.entry,
+            "template": self.template.name if self.template else None,
+            "adapter": spec.adapter,
+            "weights_sha256": self.hashes.weights,
+            "tokenizer_sha256": self.hashes.tokenizer,
+            "parameters": self.engine.model.config.parameters,
+            "dtype": self.engine.identity["dtype"],
+            "device": self.engine.identity["device"],
+            "max_length": self.engine.max_length,
+            "note": "demo" if demo else "",
+        }
+
+
+def load(spec: ModelSpec, weights: Weights, config: RunConfig, store: Store) -> LoadedModel:
+    """Loads a model with the config's device, data type and context.
+
+    Raises:
+        UserError: its files, its adapter or the settings can't be used.
+    """
+    from evalsuite.engine.llama.engine import LlamaEngine
+
+    hashes = fingerprint(
+        weights.folder, store.file_hash, store.keep_file_hash, adapter=weights.adapter
+    )
+    tokenizer = load_tokenizer(weights.folder, spec.label)
+    transform = None
+    if weights.adapter is not None:
+        adapter = load_adapter(weights.adapter)
+        adapter.check(expected_tensors(check_checkpoint(weights.folder)))
+        transform = adapter.transform
+    engine = LlamaEngine.load(
+        weights.folder,
+        tokenizer,
+        device=config.device,
+        dtype=config.dtype,
+        max_length=config.max_length,
+        weights_hash=hashes.weights,
+        transform=transform,
+    )
+    entry = find(spec.entry) if spec.entry else None
+    known = tokenizer_warnings(tokenizer, entry.tokenizer) if entry else ()
+    return LoadedModel(spec, weights, hashes, tokenizer, engine, (*engine.warnings, *known))
