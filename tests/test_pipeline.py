@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from evalsuite.cli import main
-from evalsuite.models.registry import DEMO_FOLDER
+from evalsuite.models.names import DEMO_FOLDER
 
 TASKS = ("starter_commonsense", "starter_code_output")
 # Enough documents for several batches, few enough for a test.
@@ -50,6 +50,7 @@ def test_a_run_leaves_the_files_of_the_contract(whole: Path) -> None:
     folder = whole / "run"
     names = {path.name for path in folder.iterdir()}
     wanted = {"report.html", "leaderboard.json", "leaderboard.csv", "manifest.json"}
+    wanted |= {"matches.jsonl", "questions.jsonl"}
     assert names == wanted | {"demo-small", "demo-large"}
     board = json.loads((folder / "leaderboard.json").read_text())
     assert board["schema"] == 1
@@ -103,6 +104,48 @@ def test_refresh_computes_again(whole: Path) -> None:
     assert run(*SMALL, *flags) == 0
     assert read_board(whole / "again") == read_board(whole / "run")
     assert all(u["batches"] > 0 for u in read_manifest(whole / "again")["usage"].values())
+
+
+def test_the_demo_models_play_games_that_references_decide(whole: Path) -> None:
+    lines = (whole / "run" / "matches.jsonl").read_text().splitlines()
+    games = [json.loads(line) for line in lines]
+    questions = (whole / "run" / "questions.jsonl").read_text().splitlines()
+    # Every question in both orders, and no money, no network, no language model.
+    assert len(games) == 2 * len(questions) >= 40
+    assert {game["judge"] for game in games} == {"reference"}
+    assert sum(game["cost"] for game in games) == 0
+    for model in ("demo-small", "demo-large"):
+        answers = (whole / "run" / model / "answers.jsonl").read_text().splitlines()
+        assert len(answers) == len(questions)
+    board = read_board(whole / "run")
+    assert len(board["pairs"]) == 1
+    pair = board["pairs"][0]
+    assert pair["wins_a"] + pair["wins_b"] + pair["ties"] == len(questions)
+    assert pair["invalid"] == 0
+    for model in board["models"]:
+        low, high = model["judges"]["reference"]["ci"]
+        assert low <= model["judges"]["reference"]["win_rate"] <= high
+    assert board["judge_audit"]["reference"]["swap_agreement"] == 1
+
+
+def test_the_demo_spends_nothing_although_a_key_is_set(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-a-test")
+    flags = ("--output", str(tmp_path / "run"), "--store", str(tmp_path / "store.db"))
+    assert run("--tasks", TASKS[0], "--limit", "2", "--progress", "none", *flags) == 0
+    games = (tmp_path / "run" / "matches.jsonl").read_text()
+    assert '"judge": "reference"' in games
+    for file in tmp_path.rglob("*"):
+        assert file.is_dir() or b"sk-secret-of-a-test" not in file.read_bytes()
+
+
+def test_no_judge_plays_no_games(tmp_path: Path) -> None:
+    flags = ("--output", str(tmp_path / "run"), "--store", str(tmp_path / "store.db"))
+    small = ("--tasks", TASKS[0], "--limit", "2", "--progress", "none", "--judge", "none")
+    assert run(*small, *flags) == 0
+    assert not (tmp_path / "run" / "matches.jsonl").exists()
+    assert read_board(tmp_path / "run")["pairs"] == []
 
 
 def start(place: Path, *flags: str) -> subprocess.Popen[str]:
@@ -204,12 +247,24 @@ def broken(tmp_path: Path) -> Path:
         (["--limit", "-1"], "--limit must be 1 or more"),
         (["--store", "{broken}"], "is a folder"),
         (["--device", "tpu"], "tpu"),
+        (["--judge", "gpt4"], "no judge 'gpt4'"),
+        (["--judge", "gpt-4"], "needs an API key"),
+        (["--judge", "openai:m@localhost:1"], "http"),
+        (["--judge-questions", "{broken}/nowhere.jsonl"], "nowhere.jsonl"),
+        (["--template", "vicunna"], "vicuna"),
+        (["--models", "vicuna-13"], "vicuna-13b"),
+        (["--models", "demo-small+{broken}/gpt"], "adapter_config.json"),
         (["--device", "cuda:99"], "cuda:99"),
     ],
 )
 def test_what_people_get_wrong_is_a_line_or_two_and_writes_nothing(
-    broken: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+    broken: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    flags: list[str],
+    message: str,
 ) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     output, store = broken / "out", broken / "store.db"
     before = sorted(broken.rglob("*"))
     given = [flag.format(broken=broken) for flag in flags]
