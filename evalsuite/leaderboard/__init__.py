@@ -3,6 +3,7 @@
 from evalsuite.leaderboard.aggregate import CAPABILITIES, aggregate, capability_tasks
 from evalsuite.leaderboard.explain import explain, listing
 from evalsuite.leaderboard.files import (
+    AskedQuestion,
     Run,
     load_run,
     read_leaderboard,
@@ -12,6 +13,7 @@ from evalsuite.leaderboard.files import (
 
 __all__ = [
     "CAPABILITIES",
+    "AskedQuestion",
     "Run",
     "aggregate",
     "capability_tasks",

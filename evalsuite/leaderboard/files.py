@@ -1,27 +1,37 @@
 """A run's files: leaderboard.json, leaderboard.csv and samples are written and read here.
 
-The one place that knows where a run's numbers and samples lie in its folder. Knows the records and
-json; knows nothing of engines, tasks or pages. Every file is written beside itself and renamed, so
-that a reader or a kill never meets half of one.
+The one place that knows where a run's numbers, samples and judged games lie in its folder. Knows
+the records and json; knows nothing of engines, tasks or pages. Every file is written beside itself
+and renamed, so that a reader or a kill never meets half of one.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 
 from evalsuite.files import safe_name, write_atomically
 from evalsuite.leaderboard.forms import from_json, to_csv, to_json
-from evalsuite.records import Leaderboard, UserError
+from evalsuite.records import Game, Leaderboard, UserError, Verdict
 
 SCHEMA = 1
+_Line = TypeVar("_Line")
 _SAMPLES = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT.+)\.jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class AskedQuestion:
+    """A question of the judged games; `reference` has one text a turn ("" where there is none)."""
+
+    category: str
+    turns: tuple[str, ...]
+    reference: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +49,45 @@ class Run:
             UserError: a line that is no JSON.
         """
         path = self.samples_file(model, task)
-        if path is None:
-            return
-        with path.open(encoding="utf-8", newline="\n") as lines:
-            for number, line in enumerate(lines, start=1):
-                try:
-                    yield json.loads(line)
-                except ValueError as error:
-                    raise UserError(f"{path}, line {number}: no sample ({error})") from error
+        return _lines(path, "sample", _object) if path is not None else iter(())
 
     def samples_file(self, model: str, task: str) -> Path | None:
         """Where the samples of a model's task are: the newest file, None without one."""
-        listed = self.manifest.get("models") or ()
-        folders = [m.get("folder") for m in listed if m.get("name") == model and m.get("folder")]
-        folder = self.path / (folders[0] if folders else safe_name(model))
         found = {
             match["date"]: path
-            for path in folder.glob("samples_*.jsonl")
+            for path in self._folder(model).glob("samples_*.jsonl")
             if (match := _SAMPLES.fullmatch(path.name)) and match["task"] == safe_name(task)
         }
         return found[max(found)] if found else None
+
+    def games(self) -> Iterator[Game]:
+        """The judged games, in the order in which they were written; none without matches.jsonl.
+
+        Raises:
+            UserError: a line that is no game.
+        """
+        return _lines(self.path / "matches.jsonl", "game", _game)
+
+    def questions(self) -> dict[str, AskedQuestion]:
+        """The judged games' questions by their id as text; {} when they were not kept.
+
+        Raises:
+            UserError: a line that is no question.
+        """
+        return dict(_lines(self.path / "questions.jsonl", "question", _question))
+
+    def answers(self, model: str) -> dict[str, tuple[str, ...]]:
+        """What a model answered to them, one text a turn; {} when it was not kept.
+
+        Raises:
+            UserError: a line that is no answer.
+        """
+        return dict(_lines(self._folder(model) / "answers.jsonl", "answer", _answer))
+
+    def _folder(self, model: str) -> Path:
+        listed = self.manifest.get("models") or ()
+        folders = [m.get("folder") for m in listed if m.get("name") == model and m.get("folder")]
+        return self.path / (folders[0] if folders else safe_name(model))
 
 
 # ---- writing ------------------------------------------------------------------------------------
@@ -157,6 +186,57 @@ def read_leaderboard(run_dir: Path | str) -> Leaderboard:
         return from_json(data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: damaged or not a leaderboard ({error!r})") from error
+
+
+def _lines(path: Path, what: str, read: Callable[[Any], _Line]) -> Iterator[_Line]:
+    """Every line of a file read as JSON and then by `read`; nothing when there is no file."""
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8", newline="\n") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield read(json.loads(line))
+            except (KeyError, TypeError, ValueError) as error:
+                raise UserError(f"{path}, line {number}: no {what} ({error})") from error
+
+
+def _game(line: Any) -> Game:
+    game = Game.from_line(_object(line))
+    names = (game.judge, game.preset, game.category, game.first, game.second)
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("judge, preset, category, first and second must be texts")
+    if game.verdict not in get_args(Verdict):
+        raise ValueError(f"{game.verdict!r} is no verdict")
+    if not isinstance(game.question_id, int | str):
+        raise ValueError("question_id must be a number or a text")
+    if not isinstance(game.tokens, dict) or len(game.lengths or ()) != 2:
+        raise ValueError("tokens must be an object, lengths two numbers")
+    return game
+
+
+def _question(line: Any) -> tuple[str, AskedQuestion]:
+    its = _object(line)
+    asked = AskedQuestion(
+        str(its["category"]), _texts(its["turns"]), _texts(its.get("reference") or ())
+    )
+    return str(its["question_id"]), asked
+
+
+def _answer(line: Any) -> tuple[str, tuple[str, ...]]:
+    its = _object(line)
+    return str(its["question_id"]), _texts(its["turns"])
+
+
+def _object(line: Any) -> dict[str, Any]:
+    if not isinstance(line, dict):
+        raise ValueError("it holds no JSON object")
+    return line
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise ValueError("one text where there should be a list of them")
+    return tuple(str(text) for text in value)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _ci(ci: tuple[float, float] | None) -> list[float] | None:
 
 
 def to_csv(board: Leaderboard) -> str:
-    """One row a model, task and metric, and one a model and capability, and one a model's overall.
+    """One row a model, task and metric, a model and capability, a model's overall, two a judge.
 
     A name that a spreadsheet would run as a formula gets an apostrophe in front.
     """
@@ -117,8 +117,24 @@ def to_csv(board: Leaderboard) -> str:
                     "errors": score.errors,
                 }
                 rows.append(row | _bounds(its.value, its.ci))
+        for judge, said in model.judges.items():
+            rows += _judge_rows(name, judge, said)
     table = pd.DataFrame(rows, columns=_COLUMNS, dtype=object)
     return str(table.to_csv(index=False, lineterminator="\n"))
+
+
+def _judge_rows(model: str, judge: str, said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A judge's win rate and rating of a model; `n` counts games, ranks are the rating's."""
+    low, high = said.get("rank") or (None, None)
+    row = {"model": model, "level": "judge", "name": _as_text(judge), "higher_is_better": True}
+    row |= {"n": said.get("games")}
+    rating = {"metric": "rating", "unit": "Elo", "rank_low": low, "rank_high": high}
+    return [
+        row
+        | {"metric": "win_rate", "unit": "share"}
+        | _bounds(said.get("win_rate"), said.get("ci")),
+        row | rating | _bounds(said.get("rating"), said.get("rating_ci")),
+    ]
 
 
 _COLUMNS = [
