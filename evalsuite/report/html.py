@@ -23,6 +23,8 @@ from evalsuite.report import charts
 from evalsuite.report.page import build_page
 
 _HERE = files("evalsuite.report")
+_STYLES = ("report.css", "judged.css")
+_SCRIPTS = ("base.js", "lists.js", "samples.js", "games.js", "start.js")
 
 
 def build_report(runs: Sequence[Path], output: Path | None = None) -> Path:
@@ -52,7 +54,9 @@ def build_report(runs: Sequence[Path], output: Path | None = None) -> Path:
 
 def render(page: object) -> str:
     """The page's HTML, a `Page` of view.py in the template."""
-    style, script = _asset("report.css"), _asset("report.js")
+    style = "\n".join(_asset(name) for name in _STYLES)
+    parts = "\n".join(_asset(name) for name in _SCRIPTS)
+    script = f'"use strict";\n(() => {{\n{parts}}})();\n'
     policy = "; ".join(
         [
             "default-src 'none'",
@@ -71,7 +75,7 @@ def render(page: object) -> str:
         lstrip_blocks=True,
     )
     environment.globals.update(charts=charts)
-    # Markup: these two are our own files, and a hash is of the exact text.
+    # Markup: these are our own files, and a hash is of the exact text.
     return environment.get_template("report.html.jinja").render(
         page=page, policy=policy, style=Markup(style), script=Markup(script)
     )

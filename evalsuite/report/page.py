@@ -1,6 +1,6 @@
 """Out of runs on disk, the records that the page shows.
 
-Knows leaderboards, manifests, samples and the words of words.py; knows no HTML.
+Knows leaderboards, manifests, samples, games and the words of words.py; knows no HTML.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from evalsuite.leaderboard.merge import merge_runs
 from evalsuite.records import Estimate, Leaderboard, ModelScore
 from evalsuite.report import words
 from evalsuite.report.facts import about, is_demo, run_facts, speed_line, task_infos
+from evalsuite.report.games import collect_games, read_games
+from evalsuite.report.leagues import judge_column, leagues
+from evalsuite.report.rows import Texts
 from evalsuite.report.samples import SHOWN, collect, pack
 from evalsuite.report.view import (
     CapabilityCard,
@@ -32,7 +35,7 @@ def build_page(runs: Sequence[Run], *, shown: int = SHOWN) -> Page:
     """The whole page of one run or several; `shown` is the most samples it may hold.
 
     Raises:
-        UserError: a damaged samples file.
+        UserError: a damaged file of samples or games.
     """
     board, origins = merge_runs(runs)
     infos = task_infos(runs)
@@ -43,15 +46,21 @@ def build_page(runs: Sequence[Run], *, shown: int = SHOWN) -> Page:
     groups = capability_tasks(capability_of)
     ordered = [task for members in groups.values() for task in members]
 
-    samples = collect(board, origins, ordered, shown)
+    texts = Texts()
+    samples = collect(board, origins, ordered, shown, texts)
+    played = read_games(runs)
+    games = collect_games(runs, origins, played, texts)  # their texts join the samples' table
+    judged = leagues(runs, origins, played)
+    column, judge_scores = judge_column(judged, [m.name for m in board.models])
     models = tuple(
-        _model_row(m, board.models, about(origins[m.name]), groups) for m in board.models
+        _model_row(m, board.models, about(origins[m.name]), groups, judge_scores.get(m.name))
+        for m in board.models
     )
     first = runs[0].manifest
     return Page(
         title=_title(board, ordered),
         verdict=words.verdict(board.models),
-        facts=_facts(runs, board, ordered),
+        facts=_facts(runs, board, ordered, sum(len(its) for its in played.values())),
         demo=DEMO_NOTE if any(is_demo(origins[m.name]) for m in board.models) else "",
         problems=_problems(board, capability_of),
         models=models,
@@ -73,7 +82,11 @@ def build_page(runs: Sequence[Run], *, shown: int = SHOWN) -> Page:
         runs=tuple(run_facts(run) for run in runs),
         samples_shown=samples.shown,
         samples_note=samples.note,
-        samples_packed=pack(samples.data),
+        judge=column,
+        leagues=judged,
+        games_shown=games.shown,
+        games_note=games.note,
+        packed=pack({**samples.data, **({"games": games.data} if games.data else {})}),
         evalsuite=str(first.get("evalsuite", "")),
     )
 
@@ -87,13 +100,17 @@ def _title(board: Leaderboard, tasks: Sequence[str]) -> str:
     return f"{who} on {words.plural(len(tasks), 'task')}"
 
 
-def _facts(runs: Sequence[Run], board: Leaderboard, tasks: Sequence[str]) -> tuple[str, ...]:
+def _facts(
+    runs: Sequence[Run], board: Leaderboard, tasks: Sequence[str], games: int
+) -> tuple[str, ...]:
     items = sum(_items(board.models, task) for task in tasks)
     facts = [
         words.plural(len(board.models), "model"),
         words.plural(len(tasks), "task"),
         words.plural(items, "item"),
     ]
+    if games:
+        facts.append(words.plural(games, "judged game"))
     if len(runs) > 1:
         return (*facts, words.plural(len(runs), "run"))
     manifest = runs[0].manifest
@@ -116,11 +133,12 @@ def _problems(board: Leaderboard, capability_of: Mapping[str, str]) -> tuple[str
         "infer": "stopped while it was computed",
         "score": "could not be scored",
     }
-    failed = [
-        f"{f.model}{f': {f.task}' if f.task else ''} {stages.get(f.stage, f'failed ({f.stage})')}: "
-        f"{f.error}"
-        for f in board.failed
-    ]
+    failed = []
+    for f in board.failed:
+        what = f"{f.model}: {f.task}" if f.task else f.model
+        stage = stages.get(f.stage, f"failed ({f.stage})")
+        judging = "Judging is not complete"
+        failed.append(f"{judging if f.stage == 'judge' else f'{what} {stage}'}: {f.error}")
     cut = _tally(board, "truncated", "request")
     lost = _tally(board, "errors", "item")
     known = list(explain(board, capability_of))
@@ -147,7 +165,11 @@ def _tally(board: Leaderboard, field: str, what: str) -> str:
 
 
 def _model_row(
-    model: ModelScore, models: Sequence[ModelScore], about: str, capabilities: Iterable[str]
+    model: ModelScore,
+    models: Sequence[ModelScore],
+    about: str,
+    capabilities: Iterable[str],
+    judge: Score | None,
 ) -> ModelRow:
     return ModelRow(
         name=model.name,
@@ -157,6 +179,7 @@ def _model_row(
         leads=model.rank is not None and model.rank[0] == 1,
         overall=_estimate(model.overall),
         capabilities=tuple(_estimate(model.capabilities.get(c, _NOTHING)) for c in capabilities),
+        judge=judge,
     )
 
 

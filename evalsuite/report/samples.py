@@ -108,15 +108,21 @@ class Samples:
 
 
 def collect(
-    board: Leaderboard, origins: Mapping[str, Origin], tasks: Sequence[str], shown: int
+    board: Leaderboard,
+    origins: Mapping[str, Origin],
+    tasks: Sequence[str],
+    shown: int,
+    texts: Texts,
 ) -> Samples:
-    """The rows of all models' `tasks`; of more than `shown`, the first of each model and task."""
+    """The rows of all models' `tasks`; of more than `shown`, the first of each model and task.
+
+    Their texts go into `texts`, whose table is part of the data.
+    """
     pairs = [(m, t) for m, model in enumerate(board.models) for t in tasks if t in model.tasks]
     total = sum(
         max((x.n for x in board.models[m].tasks[t].metrics.values()), default=0) for m, t in pairs
     )
     limit = total if total <= shown else max(1, shown // max(1, len(pairs)))
-    texts = Texts()
     rows: list[dict[str, Any]] = []
     chances: dict[str, float] = {}
     found = 0

@@ -1,11 +1,14 @@
 """What the page shows, as frozen records: texts and numbers in the order in which they are placed.
 
-Knows nothing: no run, no HTML. page.py and facts.py make these records, the template places them.
+Knows nothing but a chart's scale: no run, no HTML. page.py, leagues.py and facts.py make these
+records, the templates place them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from evalsuite.report.charts import Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class ModelRow:
     leads: bool  # nobody is surely better
     overall: Score
     capabilities: tuple[Score, ...]  # in the order of the page's cards
+    judge: Score | None  # only where the page has a JudgeColumn
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,79 @@ class RunFacts:
     notes: tuple[str, ...]
 
 
+# ---- judged games -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeColumn:
+    """The judge's column of the first screen: what its numbers are, and who judged."""
+
+    title: str
+    judge: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One model in a league; the counts are of comparisons (a pair on a turn of a question)."""
+
+    name: str
+    leads: bool  # nobody is surely better
+    rank: str  # in words
+    rating: Score
+    win: Score
+    won: int
+    tied: int
+    lost: int
+    invalid: int
+
+
+@dataclass(frozen=True, slots=True)
+class DuelCell:
+    """How often the row's model beats the column's; `shade` 0..10, 5 is even."""
+
+    text: str
+    shade: int | None
+    title: str
+    n: int
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryRow:
+    """A category and each model's (win rate, shade, comparisons), in the order of standings."""
+
+    name: str
+    cells: tuple[tuple[Score, int | None, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    label: str
+    value: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class League:
+    """One judge's games in one run; `run` is named only where the page has several."""
+
+    key: str
+    judge: str
+    run: str
+    kind: str  # "reference" or "model"
+    about: str
+    verdict: str
+    played: str
+    standings: tuple[Standing, ...]  # best first
+    scale: Scale | None  # of the rating plot; None when there is none to draw
+    no_rating: str
+    matrix: tuple[tuple[DuelCell | None, ...], ...]  # rows and columns as standings
+    categories: tuple[CategoryRow, ...]
+    audit: tuple[AuditLine, ...]
+    cost: str
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     title: str
@@ -115,5 +192,9 @@ class Page:
     runs: tuple[RunFacts, ...]
     samples_shown: int
     samples_note: str
-    samples_packed: str  # gzip in base64
+    judge: JudgeColumn | None
+    leagues: tuple[League, ...]
+    games_shown: int
+    games_note: str
+    packed: str  # texts of samples and games, gzip in base64
     evalsuite: str

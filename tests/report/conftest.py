@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic import MANY_TASKS, make_run
+from synthetic import MANY_TASKS, TASKS, add_games, make_run
 
 from evalsuite.records import Failure
 from evalsuite.report import build_report
@@ -36,6 +36,26 @@ def many_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     failure = Failure("Llama-4-Instruct", "gsm8k", "infer", "out of memory")
     missing = [("Llama-4-Instruct", "gsm8k")]
     make_run(path, LLAMAS, MANY_TASKS, 10, skip=missing, failures=[failure])
+    build_report([path])
+    return path
+
+
+@pytest.fixture(scope="session")
+def duel_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two models whose answers were checked against references; the page is built."""
+    path = tmp_path_factory.mktemp("runs") / "duel"
+    make_run(path, [("demo-small", 0.52), ("demo-large", 0.74)], TASKS[2:4], 8)
+    add_games(path, "reference", 24)
+    build_report([path])
+    return path
+
+
+@pytest.fixture(scope="session")
+def league_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five models judged by a language model, with ties and games without a verdict."""
+    path = tmp_path_factory.mktemp("runs") / "league"
+    make_run(path, LLAMAS[:5], TASKS[2:4], 8)
+    add_games(path, "gpt-4", 24)
     build_report([path])
     return path
 
@@ -77,15 +97,15 @@ class Opened:
         self.page.goto(path.as_uri() + fragment)
         self.page.wait_for_selector("html[data-ready]")
 
-    def rows(self) -> list[str]:
-        return self.page.locator("#list tbody tr").all_inner_texts()
+    def rows(self, which: str = "samples") -> list[str]:
+        return self.page.locator(f"#{which} .list tbody tr").all_inner_texts()
 
-    def status(self) -> str:
-        return str(self.page.locator("#status").inner_text())
+    def status(self, which: str = "samples") -> str:
+        return str(self.page.locator(f"#{which} .status").inner_text())
 
-    def filter(self, **fields: str) -> None:
+    def filter(self, which: str = "samples", **fields: str) -> None:
         for name, value in fields.items():
-            field = self.page.locator(f'#filters [name="{name}"]')
+            field = self.page.locator(f'#{which} .filters [name="{name}"]')
             if name == "text":
                 field.fill(value)
             else:

@@ -7,16 +7,23 @@ drawn from a seed.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from evalsuite.files import safe_name
-from evalsuite.leaderboard import aggregate, write_leaderboard, write_samples
-from evalsuite.records import Failure, MetricResult, TaskInfo, TaskResult
+from evalsuite.leaderboard import (
+    aggregate,
+    read_leaderboard,
+    write_leaderboard,
+    write_samples,
+)
+from evalsuite.leaderboard.judges import judge_summary
+from evalsuite.records import Failure, Game, MetricResult, TaskInfo, TaskResult
 
 DATE = "2026-11-23T10-00-00.000000"
 WORDS = (
@@ -213,3 +220,118 @@ def _result(model: str, info: TaskInfo, lines: Sequence[dict[str, Any]]) -> Task
     ids = tuple(line["doc_hash"] for line in first)
     cut = sum(line["truncated"] for line in first)
     return TaskResult(model, info, tuple(metrics), len(first), ids, cut, 0)
+
+
+CATEGORIES = ("writing", "math", "reasoning", "extraction")
+
+
+def add_games(
+    path: Path,
+    judge: str = "gpt-4",
+    questions: int = 20,
+    *,
+    seed: int = 7,
+    say: Any = None,
+    texts: bool = True,
+    skip: Sequence[frozenset[str]] = (),
+) -> Path:
+    """Plays games between a run's models, the better one winning more often.
+
+    Every fourth question has two turns; about every fifth pair of orders disagrees, every sixth
+    comparison is a tie and every thirtieth reply has no verdict. `say` makes a text of (kind,
+    question, words), kind being "question", "answer" or "reply". `skip` names pairs that never
+    meet.
+    """
+    board = read_leaderboard(path)
+    names = [model.name for model in board.models]
+    skills = {model.name: model.overall.value or 0.5 for model in board.models}
+    rng = random.Random(f"games/{seed}")
+    say = say or (lambda kind, number, words: words)
+    asked: list[dict[str, Any]] = []
+    answers: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for number in range(1, questions + 1):
+        turns = 2 if number % 4 == 0 else 1
+        own = [say("question", number, f"{sentence(rng, 18)}?") for _ in range(turns)]
+        category = CATEGORIES[number % len(CATEGORIES)]
+        row = {"question_id": number, "category": category, "turns": own}
+        asked.append(row | {"reference": ["The reference says 42."] if number % 3 == 0 else []})
+        for name in names:
+            said = [say("answer", number, sentence(rng, rng.randint(8, 60))) for _ in own]
+            answers[name].append({"question_id": number, "turns": said})
+    games = [
+        game
+        for row in asked
+        for turn in range(len(row["turns"]))
+        for a, b in itertools.combinations(names, 2)
+        if frozenset((a, b)) not in skip
+        for game in _two_orders(rng, judge, row, turn, (a, b), skills, answers, say)
+    ]
+    _write_lines(path / "matches.jsonl", [game.line() for game in games])
+    if texts:
+        _write_lines(path / "questions.jsonl", asked)
+        for name in names:
+            _write_lines(path / safe_name(name) / "answers.jsonl", answers[name])
+    said_of = judge_summary(games, names, seed=seed)
+    models = tuple(replace(m, judges=said_of.models[m.name]) for m in board.models)
+    board = replace(board, models=models, pairs=said_of.pairs, judge_audit=said_of.audit)
+    write_leaderboard(path, board)
+    return path
+
+
+def _two_orders(
+    rng: random.Random,
+    judge: str,
+    row: dict[str, Any],
+    turn: int,
+    pair: tuple[str, str],
+    skills: dict[str, float],
+    answers: dict[str, list[dict[str, Any]]],
+    say: Any,
+) -> list[Game]:
+    a, b = pair
+    chance = 1 / (1 + 10 ** (3 * (skills[b] - skills[a])))
+    better: str | None = a if rng.random() < chance else b
+    if rng.random() < 1 / 6:
+        better = None
+    games = []
+    number = row["question_id"]
+    for first, second in ((a, b), (b, a)):
+        winner = better
+        if judge != "reference" and rng.random() < 0.1:
+            winner = first
+        invalid = judge != "reference" and rng.random() < 1 / 60
+        verdict: Any = "tie" if winner is None else "first" if winner == first else "second"
+        shown = [answers[name][number - 1]["turns"][turn] for name in (first, second)]
+        words = f"The first answer says: {sentence(rng, 12)}. The second: {sentence(rng, 12)}."
+        mark = {"first": "A", "second": "B", "tie": "C"}[verdict]
+        reply = say("reply", number, words) + ("" if invalid else f"\n\nVerdict: [[{mark}]]")
+        check = judge == "reference"
+        won = (float(winner == first), float(winner == second))
+        games.append(
+            Game(
+                question_id=number,
+                category=row["category"],
+                turn=turn + 1,
+                first=first,
+                second=second,
+                repeat=1,
+                judge=judge,
+                preset="reference" if check else "pairwise",
+                verdict="invalid" if invalid else verdict,
+                winner=None if invalid else winner,
+                scores=won if check else None,
+                raw_reply=None if check else reply,
+                tokens={"prompt": 0 if check else 812, "completion": 0 if check else 141},
+                cost=0.0 if check else 0.0234,
+                key=digest((number, turn, first, second)),
+                lengths=(len(shown[0]), len(shown[1])),
+                calls=0 if check else 3 if invalid else 1,
+                served=None if check else f"{judge}-0613",
+            )
+        )
+    return games
+
+
+def _write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    path.write_text(text, encoding="utf-8", errors="replace")

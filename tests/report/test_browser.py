@@ -9,20 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import CONTRAST, HOSTILE, encoded
 from synthetic import TASKS, make_run
 
 from evalsuite.report import build_report
 
 pytestmark = pytest.mark.browser
-
-HOSTILE = (
-    "</script><script>window.pwned=1</script>",
-    '<img src=x onerror="window.pwned=1"> <b>bold</b> <!-- <!--',
-    "{{ 7*7 }} {% raw %} ${7*7} <%= 7*7 %>",
-    "\u202eright to left\u202c עברית العربية",
-    "null\x00byte, lone \ud800 surrogate, \u2028 line",
-    "']]>--></style></dialog></main><h1>out</h1>",
-)
 
 
 def test_first_screen_says_who_is_better(pair_page: Path, open_page: Callable[..., Any]) -> None:
@@ -264,44 +256,3 @@ def test_hostile_texts_stay_text(tmp_path: Path, open_page: Callable[..., Any]) 
     assert page.evaluate("window.pwned") is None
     assert page.locator("#sample-body img, #sample-body script, #sample-body b").count() == 0
     assert page.locator("h1").count() == 1
-
-
-def encoded(name: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in name.encode())
-
-
-CONTRAST = """() => {
-  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
-  const rgba = (colour) => {
-    canvas.clearRect(0, 0, 1, 1);
-    canvas.fillStyle = colour;
-    canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data];
-  };
-  const luminance = ([r, g, b]) => {
-    const [x, y, z] = [r, g, b].map((v) => {
-      v /= 255;
-      return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
-    });
-    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-  };
-  const ground = (element) => {
-    for (let e = element; e; e = e.parentElement) {
-      const colour = rgba(getComputedStyle(e).backgroundColor);
-      if (colour[3] === 255) return colour;
-    }
-    return [255, 255, 255, 255];
-  };
-  const weak = [];
-  for (const e of document.querySelectorAll('body *')) {
-    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-    const box = e.getBoundingClientRect();
-    if (!own || !box.width || ['SCRIPT', 'STYLE', 'OPTION'].includes(e.tagName)) continue;
-    const style = getComputedStyle(e);
-    const text = e instanceof SVGElement ? style.fill : style.color;
-    const [a, b] = [luminance(rgba(text)), luminance(ground(e))].sort((x, y) => y - x);
-    const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < 4.5 && !e.disabled) weak.push(`${e.textContent.slice(0, 30)} ${ratio}`);
-  }
-  return weak;
-}"""

@@ -1,0 +1,190 @@
+"""The judged games of a page: which comparisons it holds, with their texts by number.
+
+A comparison is a pair of models on one turn of a question; its games are the two orders. Knows runs
+on disk and the leaderboard's rule of what two orders come to; knows no judge and no HTML.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evalsuite.leaderboard import AskedQuestion, Run
+from evalsuite.leaderboard.judges import decide
+from evalsuite.leaderboard.merge import Origin
+from evalsuite.records import Game
+from evalsuite.report import words
+from evalsuite.report.leagues import league_keys
+from evalsuite.report.rows import Texts
+
+SHOWN = 5_000  # comparisons; past it each pair shows its first ones
+
+
+@dataclass(frozen=True, slots=True)
+class GameList:
+    """`data` is what the page's script reads, None without games."""
+
+    data: Mapping[str, Any] | None
+    shown: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a run keeps of the texts that were judged."""
+
+    questions: Mapping[str, AskedQuestion]
+    answers: Mapping[str, Mapping[str, tuple[str, ...]]]
+
+
+def read_games(runs: Sequence[Run]) -> dict[str, list[Game]]:
+    """The games of each league, by its key; games of a judge without numbers are left out.
+
+    Raises:
+        UserError: a damaged matches.jsonl.
+    """
+    keys = league_keys(runs)
+    found: dict[str, list[Game]] = {key: [] for key in keys.values()}
+    for number in dict.fromkeys(number for number, _ in keys):
+        for game in runs[number].games():
+            key = keys.get((number, game.judge))
+            if key is not None:
+                found[key].append(game)
+    return found
+
+
+def collect_games(
+    runs: Sequence[Run],
+    origins: Mapping[str, Origin],
+    games: Mapping[str, Sequence[Game]],
+    texts: Texts,
+    shown: int = SHOWN,
+) -> GameList:
+    """The comparisons of all leagues, `shown` at most; their texts go into `texts`.
+
+    Raises:
+        UserError: a damaged file of questions or answers.
+    """
+    groups = {key: _comparisons(its) for key, its in games.items()}
+    total = sum(len(its) for its in groups.values())
+    if not total:
+        return GameList(None, 0, "")
+    pairs = Counter((key, *_names(g)) for key, its in groups.items() for g in its)
+    limit = total if total <= shown else max(1, shown // len(pairs))
+    models, categories, leagues = _Numbers(), _Numbers(), _Numbers()
+    rows: list[dict[str, Any]] = []
+    complete = True
+    for (number, _), key in league_keys(runs).items():
+        run = runs[number]
+        labels = {o.name: label for label, o in origins.items() if o.run is run}
+        kept = _Kept(run.questions(), {name: run.answers(name) for name in labels})
+        taken: Counter[tuple[str, str]] = Counter()
+        for group in groups[key]:
+            a, b = _names(group)
+            taken[a, b] += 1
+            if taken[a, b] > limit:
+                continue
+            row = _row(group, kept, texts)
+            complete = complete and row["question"] is not None and None not in row["answers"]
+            row |= {
+                "l": leagues.add(key),
+                "a": models.add(labels.get(a, a)),
+                "b": models.add(labels.get(b, b)),
+                "c": categories.add(group[0].category),
+            }
+            rows.append(row)
+    data = {
+        "leagues": leagues.names,
+        "models": models.names,
+        "categories": categories.names,
+        "rows": rows,
+    }
+    return GameList(data, len(rows), _note(len(rows), total, limit, complete))
+
+
+class _Numbers:
+    """Names by number, in order of appearance."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._number: dict[str, int] = {}
+
+    def add(self, name: str) -> int:
+        number = self._number.setdefault(name, len(self.names))
+        if number == len(self.names):
+            self.names.append(name)
+        return number
+
+
+def _comparisons(games: Iterable[Game]) -> list[list[Game]]:
+    groups: dict[tuple[Any, ...], list[Game]] = {}
+    for game in games:
+        key = (game.question_id, game.turn, game.repeat, *_names([game]))
+        groups.setdefault(key, []).append(game)
+    return list(groups.values())
+
+
+def _names(games: Sequence[Game]) -> tuple[str, str]:
+    """The pair in the order of its decision: by name."""
+    a, b = sorted((games[0].first, games[0].second))
+    return a, b
+
+
+def _row(games: Sequence[Game], kept: _Kept, texts: Texts) -> dict[str, Any]:
+    """A comparison as the page's script reads it; what is not known is null or left out."""
+    (decision,) = decide(games)
+    one, number = str(decision.question_id), decision.turn
+    asked = kept.questions.get(one)
+    reference = asked.reference[number - 1 : number] if asked else ()
+    row: dict[str, Any] = {
+        "q": decision.question_id,
+        "turn": number,
+        "o": decision.outcome,
+        "split": int(decision.outcome == "tie" and any(g.winner is not None for g in games)),
+        "question": _numbers(asked.turns if asked else None, number, texts),
+        "answers": [
+            _numbers(kept.answers.get(name, {}).get(one), number, texts)
+            for name in (decision.a, decision.b)
+        ],
+        "games": [_game(game, decision.a, texts) for game in games],
+    }
+    if decision.repeat > 1:
+        row["repeat"] = decision.repeat
+    if reference and reference[0]:
+        row["reference"] = texts.add(reference[0])
+    return row
+
+
+def _numbers(turns: Sequence[str] | None, upto: int, texts: Texts) -> list[int] | None:
+    """The texts of the first `upto` turns by number; None when one of them was not kept."""
+    if turns is None or len(turns) < upto:
+        return None
+    return [texts.add(text) for text in turns[:upto]]
+
+
+def _game(game: Game, a: str, texts: Texts) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "first": int(game.first != a),  # 0: a was shown first
+        "verdict": game.verdict,
+        "said": None if game.raw_reply is None else texts.add(game.raw_reply),
+        "lengths": game.lengths,
+        "tokens": [int(game.tokens.get(kind) or 0) for kind in ("prompt", "completion")],
+        "calls": game.calls,
+        "cost": game.cost,
+    }
+    optional = {"scores": game.scores, "served": game.served, "error": game.error}
+    return values | {name: value for name, value in optional.items() if value is not None}
+
+
+def _note(shown: int, found: int, limit: int, complete: bool) -> str:
+    missing = "" if complete else " The run did not keep the texts of all questions and answers."
+    if shown == found:
+        what = words.plural(shown, "comparison")
+        here = f"{'All ' if shown > 1 else ''}{what} {'are' if shown > 1 else 'is'} here"
+        return f"{here}; as a file: matches.jsonl in the run’s folder.{missing}"
+    return (
+        f"{shown:,} of {found:,} comparisons are here, the first {limit:,} of each pair; all of "
+        f"them are in matches.jsonl in the run’s folder.{missing}"
+    )

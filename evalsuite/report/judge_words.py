@@ -1,0 +1,185 @@
+"""A judge and its games in words: what kind it is, who is ahead, how it behaves, what it cost.
+
+Pure functions of numbers and games. Knows no HTML, no file and no judge but by its name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evalsuite.records import Game
+from evalsuite.report import words
+from evalsuite.report.view import AuditLine
+
+REFERENCE = "reference"
+_ORDINALS = (
+    *("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"),
+    *("tenth", "eleventh", "twelfth"),
+)
+
+
+def kind(judge: str) -> str:
+    """'reference' for a check without a model, else 'model'."""
+    return "reference" if judge == REFERENCE else "model"
+
+
+def about(judge: str, served: Sequence[str]) -> str:
+    """What judged, in a sentence or two."""
+    if judge == REFERENCE:
+        return (
+            "No language model judged. Each answer was checked against the question’s reference: "
+            "right beats wrong, both right or both wrong is a tie."
+        )
+    place = " on this machine" if judge.startswith("local:") else ""
+    answered = [name for name in served if name != judge]
+    known = f" The server answered as {words.listing(answered)}." if answered else ""
+    return (
+        f"A language model{place}, {judge}, read each pair of answers twice, in both orders. A win "
+        f"counts when both orders agree; where they don’t, the pair is a tie.{known}"
+    )
+
+
+def column_note(judge: str, its_about: str, rated: bool, others: int) -> str:
+    """The sentence under the first screen's table."""
+    number = (
+        "“Rating” is on Elo’s scale with mean 1000: 100 points more mean that the better model "
+        "wins about 64 of 100 comparisons."
+        if rated
+        else "“Wins” is the share of judged comparisons that a model won, a tie counting half."
+    )
+    more = f" Below {'is' if others == 1 else 'are'} {words.plural(others, 'more judge')}."
+    return f"{number} Judge: {judge}. {its_about}{more if others else ''}"
+
+
+def rank(places: tuple[int, int] | None) -> str:
+    """'first', 'first or second', 'third to fifth'; '' without a rank."""
+    if places is None:
+        return ""
+    low, high = (_ordinal(place) for place in places)
+    if low == high:
+        return low
+    return f"{low} {'or' if places[1] == places[0] + 1 else 'to'} {high}"
+
+
+def _ordinal(place: int) -> str:
+    if place <= len(_ORDINALS):
+        return _ORDINALS[place - 1]
+    endings = {1: "st", 2: "nd", 3: "rd"}
+    return f"{place}{'th' if place % 100 in (11, 12, 13) else endings.get(place % 10, 'th')}"
+
+
+def verdict(
+    judge: str,
+    labels: Sequence[str],
+    places: Mapping[str, tuple[int, int] | None],
+    decided: int,
+    names: Sequence[str],
+) -> str:
+    """Who is preferred, or between whom that is open. `names` are `labels` in their own run."""
+    if not decided:
+        return "No game was decided."
+    first = [
+        label
+        for label, name in zip(labels, names, strict=True)
+        if (place := places.get(name)) is not None and place[0] == 1
+    ]
+    if not first:
+        return "Which model is first, and how surely, is not known."
+    if len(first) == 1:
+        said = "is right more often" if judge == REFERENCE else "is preferred"
+        return f"{first[0]} {said}, by more than chance."
+    if len(first) > 3:
+        return (
+            f"First place is open between {first[0]} and {words.plural(len(first) - 1, 'other')}."
+        )
+    return f"First place is open between {words.listing(first)}."
+
+
+def played(audit: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> str:
+    """'240 games make 120 comparisons.'"""
+    columns = ("wins_a", "wins_b", "ties", "invalid")
+    decisions = sum(int(pair.get(column) or 0) for pair in pairs for column in columns)
+    games = audit.get("games")
+    if not games:
+        return words.plural(decisions, "comparison")
+    return f"{words.plural(int(games), 'game')}, {words.plural(decisions, 'comparison')}"
+
+
+def audit(judge: str, numbers: Mapping[str, Any]) -> tuple[AuditLine, ...]:
+    """How the judge behaves, whatever it judges; what is not known is said to be so."""
+    check = judge == REFERENCE
+    same = numbers.get("swap_agreement")
+    first = numbers.get("first_place_share")
+    longer = numbers.get("longer_share")
+    invalid = numbers.get("invalid_rate")
+    return (
+        AuditLine(
+            "Same verdict in both orders",
+            _share(same),
+            _of(numbers, "swapped_pairs", "pair played in both orders", "no pair has both orders")
+            + (
+                " A check sees no order, so this is as it must be."
+                if check
+                else " The others are counted as ties."
+            ),
+        ),
+        AuditLine(
+            "Won by the answer shown first",
+            _share(first),
+            _of(numbers, "decisive_games", "game with a winner", "no game has a winner")
+            + " A judge that favours no place comes to 50 %.",
+        ),
+        AuditLine(
+            "Won by the longer answer",
+            _share(longer),
+            _of(
+                numbers,
+                "unequal_lengths",
+                "game won between answers of different length",
+                "no game was won between answers of different length",
+            )
+            + " Far from 50 % it may be taste for length, or the longer ones may be better.",
+        ),
+        AuditLine(
+            "Without a verdict",
+            _share(invalid),
+            _of(numbers, "games", "game", "no game was played")
+            + " They count for nobody; neither does the other order of their pair.",
+        ),
+    )
+
+
+def cost(judge: str, games: Sequence[Game]) -> str:
+    """What judging took; '' where nothing was asked or nothing is known."""
+    if judge == REFERENCE or not games:
+        return ""
+    read = sum(int(game.tokens.get("prompt") or 0) for game in games)
+    written = sum(int(game.tokens.get("completion") or 0) for game in games)
+    calls = sum(game.calls for game in games)
+    known = [game.cost for game in games if game.cost is not None]
+    dollars = dollar(math.fsum(known)) if len(known) == len(games) else "cost not known"
+    return (
+        f"{words.plural(calls, 'call')}, {read:,} tokens read and {written:,} written by the "
+        f"judge, {dollars}"
+    )
+
+
+def dollar(cost: float) -> str:
+    """'$0.12', '$0.0004', 'no cost'."""
+    if cost <= 0:
+        return "no cost"
+    return f"${cost:.2f}" if cost >= 0.1 else f"${cost:.2g}"
+
+
+def _share(value: Any) -> str:
+    return "not known" if value is None else f"{100 * value:.0f} %"
+
+
+def _of(numbers: Mapping[str, Any], count: str, one: str, none: str) -> str:
+    n = int(numbers.get(count) or 0)
+    if not n:
+        return f"Not known: {none}."
+    what, _, rest = one.partition(" ")
+    return f"Of {words.plural(n, one, f'{what}s {rest}'.strip())}."

@@ -1,0 +1,253 @@
+"""What judges said of the models, for people: standings, who beats whom, categories, the audit.
+
+A league is one judge's games in one run: ratings count only among models that met, so those of two
+runs are never mixed. Knows leaderboards and runs on disk; knows no judge, no engine and no HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evalsuite.leaderboard import Run
+from evalsuite.leaderboard.merge import Origin
+from evalsuite.records import Game, Leaderboard
+from evalsuite.report import judge_words, words
+from evalsuite.report.charts import Scale
+from evalsuite.report.view import (
+    CategoryRow,
+    DuelCell,
+    JudgeColumn,
+    League,
+    Score,
+    Standing,
+)
+
+_NOTHING = Score(None, None, words.MISSING, "")
+
+
+def league_keys(runs: Sequence[Run]) -> dict[tuple[int, str], str]:
+    """Each league's name in links, by the run's number and the judge.
+
+    It is the judge's name, of several runs with the run's folder after it.
+    """
+    keys: dict[tuple[int, str], str] = {}
+    for number, run in enumerate(runs):
+        for judge in _judges(run.leaderboard):
+            label = judge if len(runs) == 1 else f"{judge} ({run.path.resolve().name})"
+            key, again = label, 2
+            while key in keys.values():
+                key, again = f"{label} {again}", again + 1
+            keys[number, judge] = key
+    return keys
+
+
+def leagues(
+    runs: Sequence[Run], origins: Mapping[str, Origin], games: Mapping[str, Sequence[Game]]
+) -> tuple[League, ...]:
+    """One league a run and judge. `games` are those of each league, by its key."""
+    return tuple(
+        _league(
+            runs[number],
+            judge,
+            key,
+            {o.name: label for label, o in origins.items() if o.run is runs[number]},
+            games.get(key, ()),
+            many=len(runs) > 1,
+        )
+        for (number, judge), key in league_keys(runs).items()
+    )
+
+
+def _judges(board: Leaderboard) -> list[str]:
+    """The judges that a leaderboard has numbers of."""
+    named = dict.fromkeys(str(pair.get("judge")) for pair in board.pairs)
+    named |= dict.fromkeys(judge for model in board.models for judge in model.judges)
+    return list(named)
+
+
+def judge_column(
+    found: Sequence[League], labels: Sequence[str]
+) -> tuple[JudgeColumn | None, dict[str, Score]]:
+    """The first screen's column, and each model's number in it.
+
+    There is one when all games are of one run: ratings of models that never met don't compare.
+    """
+    if not found or len({league.run for league in found}) > 1:
+        return None, {}
+    league = found[0]
+    rated = len(league.standings) > 2 and any(s.rating.value is not None for s in league.standings)
+    scores = {s.name: s.rating if rated else s.win for s in league.standings}
+    column = JudgeColumn(
+        title="Rating" if rated else "Wins, %",
+        judge=league.judge,
+        note=judge_words.column_note(league.judge, league.about, rated, len(found) - 1),
+    )
+    return column, {label: scores.get(label, _NOTHING) for label in labels}
+
+
+# ---- one league ---------------------------------------------------------------------------------
+
+
+def _league(
+    run: Run,
+    judge: str,
+    key: str,
+    labels: Mapping[str, str],
+    games: Sequence[Game],
+    *,
+    many: bool,
+) -> League:
+    board = run.leaderboard
+    pairs = [pair for pair in board.pairs if pair.get("judge") == judge]
+    numbers = {m.name: m.judges[judge] for m in board.models if m.judges.get(judge)}
+    counts = {(row, column): _met(pairs, row, column) for row in numbers for column in numbers}
+    names = sorted(numbers, key=lambda name: _order(numbers[name]))
+    places = {name: _pair(numbers[name].get("rank")) for name in names}
+    standings = tuple(_standing(labels.get(n, n), numbers[n], _sum(counts, n)) for n in names)
+    values = [bound for s in standings if s.rating.value is not None for bound in _span(s.rating)]
+    categories = list(dict.fromkeys(c for n in names for c in numbers[n].get("categories") or {}))
+    audit = board.judge_audit.get(judge) or {}
+    decided = sum(_int(p, "wins_a") + _int(p, "wins_b") + _int(p, "ties") for p in pairs)
+    return League(
+        key=key,
+        judge=judge,
+        run=run.path.resolve().name if many else "",
+        kind=judge_words.kind(judge),
+        about=judge_words.about(judge, sorted({g.served for g in games if g.served})),
+        verdict=judge_words.verdict(
+            judge, [labels.get(n, n) for n in names], places, decided, names
+        ),
+        played=judge_words.played(audit, pairs),
+        standings=standings,
+        scale=Scale.around(values) if values and len(standings) > 2 else None,
+        no_rating=_no_rating(standings, decided),
+        matrix=tuple(
+            tuple(_duel(counts[row, col], row, col, labels, key) for col in names) for row in names
+        ),
+        categories=tuple(_category(c, names, numbers) for c in categories),
+        audit=judge_words.audit(judge, audit),
+        cost=judge_words.cost(judge, games),
+    )
+
+
+def _order(numbers: Mapping[str, Any]) -> tuple[float, float]:
+    rating, rate = numbers.get("rating"), numbers.get("win_rate")
+    return (
+        float("inf") if rating is None else -float(rating),
+        float("inf") if rate is None else -float(rate),
+    )
+
+
+def _standing(label: str, numbers: Mapping[str, Any], tally: Sequence[int]) -> Standing:
+    rank = _pair(numbers.get("rank"))
+    won, tied, lost, invalid = tally
+    return Standing(
+        name=label,
+        leads=rank is not None and rank[0] == 1,
+        rank=judge_words.rank(rank),
+        rating=_score(numbers.get("rating"), numbers.get("rating_ci"), "rating"),
+        win=_score(numbers.get("win_rate"), numbers.get("ci"), "share"),
+        won=won,
+        tied=tied,
+        lost=lost,
+        invalid=invalid,
+    )
+
+
+def _no_rating(standings: Sequence[Standing], decided: int) -> str:
+    if not any(s.rating.value is None for s in standings):
+        return ""
+    if not decided:
+        return "No pair has a verdict, so there is nothing to rate."
+    if all(s.rating.value is None for s in standings):
+        return (
+            "There are no ratings: the models fall into groups that never met, and no scale holds "
+            "them all."
+        )
+    without = [s.name for s in standings if s.rating.value is None]
+    return f"No rating for {words.listing(without)}: not one decision with a verdict."
+
+
+def _met(pairs: Sequence[Mapping[str, Any]], row: str, column: str) -> tuple[int, int, int, int]:
+    """How often `row` won, tied, lost against `column`, or had no verdict."""
+    tally = [0, 0, 0, 0]
+    for pair in pairs:
+        keys = ("wins_a", "ties", "wins_b", "invalid")
+        if (pair.get("a"), pair.get("b")) == (column, row):
+            keys = ("wins_b", "ties", "wins_a", "invalid")
+        elif (pair.get("a"), pair.get("b")) != (row, column):
+            continue
+        tally = [n + _int(pair, name) for n, name in zip(tally, keys, strict=True)]
+    return tally[0], tally[1], tally[2], tally[3]
+
+
+def _sum(counts: Mapping[tuple[str, str], tuple[int, ...]], name: str) -> tuple[int, ...]:
+    own = [tally for (row, _), tally in counts.items() if row == name]
+    return tuple(sum(column) for column in zip(*own, strict=True))
+
+
+def _duel(
+    tally: tuple[int, int, int, int],
+    row: str,
+    column: str,
+    labels: Mapping[str, str],
+    key: str,
+) -> DuelCell | None:
+    won, tied, lost, invalid = tally
+    if row == column or not won + tied + lost + invalid:
+        return None
+    n = won + tied + lost
+    rate = (won + tied / 2) / n if n else None
+    a, b = labels.get(row, row), labels.get(column, column)
+    said = f"{a} against {b}: {won:,} won, {tied:,} tied, {lost:,} lost"
+    return DuelCell(
+        text=words.MISSING if rate is None else f"{100 * rate:.0f}",
+        shade=None if rate is None else _shade(rate),
+        title=said + (f", {invalid:,} without a verdict" if invalid else ""),
+        n=n,
+        link=words.fragment("games", key, a, b),
+    )
+
+
+def _category(
+    category: str, names: Sequence[str], numbers: Mapping[str, Mapping[str, Any]]
+) -> CategoryRow:
+    cells: list[tuple[Score, int | None, int]] = []
+    for name in names:
+        its = (numbers[name].get("categories") or {}).get(category)
+        if its is None:
+            cells.append((_NOTHING, None, 0))
+            continue
+        score = _score(its.get("win_rate"), its.get("ci"), "share")
+        shade = None if score.value is None else _shade(score.value)
+        cells.append((score, shade, _int(its, "decisions")))
+    return CategoryRow(category, tuple(cells))
+
+
+def _shade(rate: float) -> int:
+    """0..10; 5 is even."""
+    return round(10 * rate)
+
+
+def _score(value: Any, ci: Any, unit: str) -> Score:
+    interval = _pair(ci)
+    if value is None:
+        return _NOTHING
+    if unit == "share":
+        text = words.number(value, unit, sign=False)
+        return Score(value, interval, text, words.interval(interval, unit))
+    bounds = "" if interval is None else f"{interval[0]:.0f}–{interval[1]:.0f}"
+    return Score(value, interval, f"{value:.0f}", bounds.replace("-", "−"))
+
+
+def _span(score: Score) -> tuple[float, ...]:
+    return (score.value or 0.0, *(score.ci or ()))
+
+
+def _pair(value: Any) -> Any:
+    return None if value is None else (value[0], value[1])
+
+
+def _int(values: Mapping[str, Any], name: str) -> int:
+    return int(values.get(name) or 0)
