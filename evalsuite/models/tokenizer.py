@@ -5,6 +5,7 @@ Loaded by transformers without ever running code from the folder.
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,17 @@ def load_tokenizer(folder: Path, label: str) -> Any:
     Raises:
         UserError: there is none, or its files can't be read.
     """
+    fast, pieces = (folder / "tokenizer.json").is_file(), (folder / "tokenizer.model").is_file()
+    if not fast and not pieces:
+        raise UserError(f"{label}: no tokenizer.json or tokenizer.model in {folder}")
+    # Asked here because transformers names another package when these are missing.
+    if not fast and not (_installed("sentencepiece") and _installed("google.protobuf")):
+        raise UserError(
+            f"{label}: {folder} has its tokenizer only as tokenizer.model, which takes two more "
+            "packages to read: pip install sentencepiece protobuf"
+        )
     from transformers import AutoTokenizer
 
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
-        raise UserError(f"{label}: no tokenizer.json or tokenizer.model in {folder}")
     try:
         return AutoTokenizer.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False
@@ -29,6 +37,13 @@ def load_tokenizer(folder: Path, label: str) -> Any:
     except Exception as error:  # transformers and tokenizers raise bare Exceptions on bad files
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{label}: can't read the tokenizer in {folder}: {reason}") from error
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it is a part of is missing
+        return False
 
 
 def tokenizer_warnings(tokenizer: Any, facts: TokenizerFacts) -> tuple[str, ...]:
