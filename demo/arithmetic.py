@@ -25,25 +25,20 @@ def _number(rng: random.Random, digits: int) -> int:
     return rng.randint(2, 9) if digits == 1 else rng.randint(10 ** (digits - 1), 10**digits - 1)
 
 
-def _sum_operands(rng: random.Random) -> tuple[int, int]:
-    """Mostly two digits, some three; both numbers may differ in length."""
-    return (
-        _number(rng, rng.choice((1, 2, 2, 2, 3, 3))),
-        _number(rng, rng.choice((1, 2, 2, 2, 3, 3))),
-    )
+# Lengths of the numbers. The starter tasks ask for the longer ones more often.
+TRAINED_LENGTHS = (1, 1, 2, 2)
+STARTER_LENGTHS = (1, 2, 2)
+Lengths = tuple[int, ...]
 
 
-def _product_operands(rng: random.Random) -> tuple[int, int]:
-    a = _number(rng, rng.choice((1, 2, 2, 2)))
-    b = _number(rng, 1 if a < 10 or rng.random() < 0.7 else 2)
-    return (a, b) if rng.random() < 0.5 else (b, a)
-
-
-def _calculation(rng: random.Random, kind: str) -> tuple[tuple[int, int], str, int]:
+def _calculation(
+    rng: random.Random, kind: str, lengths: Lengths
+) -> tuple[tuple[int, int], str, int]:
+    a, b = _number(rng, rng.choice(lengths)), _number(rng, rng.choice(lengths))
     if kind == "times":
-        a, b = _product_operands(rng)
+        if b > 9 and rng.random() < 0.8:
+            b = _number(rng, 1)  # products of two long numbers are beyond a model of this size
         return (a, b), f"{a} * {b}", a * b
-    a, b = _sum_operands(rng)
     if kind == "plus":
         return (a, b), f"{a} + {b}", a + b
     a, b = max(a, b), min(a, b)
@@ -55,8 +50,8 @@ WORDINGS = ("What is {}?", "How much is {}?")
 UNSEEN_WORDING = "Please work out {}."
 
 
-def _arithmetic(rng: random.Random, wordings: tuple[str, ...], kind: str) -> Item:
-    operands, expression, result = _calculation(rng, kind)
+def _arithmetic(rng: random.Random, wordings: tuple[str, ...], kind: str, lengths: Lengths) -> Item:
+    operands, expression, result = _calculation(rng, kind, lengths)
     return Item(
         "math", kind, ask(rng.choice(wordings).format(expression)), str(result), operands=operands
     )
@@ -107,15 +102,15 @@ STORIES = (
 def _story(rng: random.Random, wording: int) -> Item:
     story = rng.choice(STORIES)
     kind = story[0]
-    a, b, d = rng.randint(3, 99), rng.randint(3, 99), 0
+    a, b, d = rng.randint(2, 40), rng.randint(2, 40), 0
     if kind == "groups":
-        a, b = rng.randint(2, 25), rng.randint(2, 9)
+        a, b = rng.randint(2, 20), rng.randint(2, 9)
         result, wrong = a * b, a + b
     elif kind in ("less", "difference"):
         a, b = max(a, b) + 2, min(a, b)
         result, wrong = a - b, a + b
     elif kind == "two steps":
-        d = rng.randint(2, min(a + b - 1, 49))
+        d = rng.randint(2, min(a + b - 1, 30))
         result, wrong = a + b - d, a + b + d
     else:
         result, wrong = a + b, abs(a - b)
@@ -135,17 +130,17 @@ def _story(rng: random.Random, wording: int) -> Item:
 def train_item(rng: random.Random) -> Item:
     """A calculation or a story none of whose pairs of numbers is held out."""
     while True:
-        if rng.random() < 0.35:
+        if rng.random() < 0.2:
             item = _story(rng, 1)
             if rng.random() < 0.5:
                 item = _story_as_tested(rng)
         else:
             kind = rng.choice(SHARES)
-            if rng.random() < 0.6:  # the bare form is short: more sums for the same tokens
-                operands, expression, result = _calculation(rng, kind)
+            if rng.random() < 0.8:  # the bare form is short: more sums for the same tokens
+                operands, expression, result = _calculation(rng, kind, TRAINED_LENGTHS)
                 item = Item("math", kind, f"{expression} =", str(result), operands=operands)
             else:
-                item = _arithmetic(rng, WORDINGS, kind)
+                item = _arithmetic(rng, WORDINGS, kind, TRAINED_LENGTHS)
         if not any_pair_held_out(item.operands):
             return item
 
@@ -161,7 +156,7 @@ def starter_items(count: int) -> dict[str, list[Item]]:
     taken: set[str] = set()
 
     def calculation(rng: random.Random) -> Item | None:
-        item = _arithmetic(rng, WORDINGS[:1], kinds[len(taken)])
+        item = _arithmetic(rng, WORDINGS[:1], kinds[len(taken)], STARTER_LENGTHS)
         if not pair_held_out(*item.operands) or item.prompt in taken:
             return None
         taken.add(item.prompt)
@@ -183,7 +178,7 @@ def unseen_wording_items(count: int) -> list[Item]:
 
     def make(rng: random.Random) -> Item | None:
         if rng.random() < 0.5:
-            item = _arithmetic(rng, (UNSEEN_WORDING,), rng.choice(SHARES))
+            item = _arithmetic(rng, (UNSEEN_WORDING,), rng.choice(SHARES), STARTER_LENGTHS)
         else:
             item = _story(rng, 3)
         return item if pair_held_out(*item.operands[:2]) else None

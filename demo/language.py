@@ -1,4 +1,4 @@
-"""Language: agreement, tense, pronouns, opposites, likenesses, odd words out and word order.
+"""Language: agreement, tense, pronouns, opposites, likenesses, words of a kind and word order.
 
 Knows the wordings; the words come from the lexicon. What a starter task asks is held out as a
 combination of words: a subject with its neighbour, a verb with its subject, a set of four words.
@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from functools import cache
 
-from demo.item import SEED, Item, ask, choose, collect, held_out, listed
+from demo.item import SEED, Item, ask, choose, collect, held_out
 from demo.lexicon import (
     CATEGORIES,
     FEMALE,
@@ -214,24 +214,23 @@ def _meaning(rng: random.Random, kind: str, wording: int, kept: bool) -> Item | 
     return Item("language", kind, form.format(word), answer, choices)
 
 
-ODD = (
-    ("Which word does not belong with the others: {}?", "Find the odd one out: {}."),
-    "Which of these words is not like the rest: {}?",
-    "Three of these words go together. Which one is left over: {}?",
+KIND = (
+    ("Which word belongs with {}?", "Name one more of the same kind: {}."),
+    "Which word would fit in a list with {}?",
+    "Somebody collects {}. What comes next?",
 )
 
 
-def _odd(rng: random.Random, wording: int, kept: bool) -> Item | None:
-    """Three words of one category and a word of another."""
-    inner, outer = rng.sample(sorted(CATEGORIES), 2)
-    words = rng.sample(CATEGORIES[inner], 3)
-    odd = rng.choice(CATEGORIES[outer])
-    if held_out(4, "odd", *sorted(words), odd) != kept:
+def _same_kind(rng: random.Random, wording: int, kept: bool) -> Item | None:
+    """Three words of one category; the answer is of that category, the other choices are not."""
+    inner, *outer = rng.sample(sorted(CATEGORIES), 4)
+    answer, *shown = rng.sample(CATEGORIES[inner], 4)
+    if held_out(4, "kind", *sorted(shown), answer) != kept:
         return None
-    shown = [*words, odd]
-    rng.shuffle(shown)
-    form = rng.choice((*ODD[0], ODD[1])) if wording == TRAINED else str(ODD[wording])
-    return Item("language", "odd one out", ask(form.format(listed(shown))), odd, (odd, *words))
+    form = rng.choice((*KIND[0], KIND[1])) if wording == TRAINED else str(KIND[wording])
+    others = [rng.choice(CATEGORIES[name]) for name in outer]
+    listing = f"{shown[0]}, {shown[1]} and {shown[2]}"
+    return Item("language", "same kind", ask(form.format(listing)), answer, (answer, *others))
 
 
 ORDER = (
@@ -274,7 +273,7 @@ KINDS: dict[str, Callable[[random.Random, int, bool], Item | None]] = {
     "pronoun": _pronoun,
     "opposite": lambda rng, wording, kept: _meaning(rng, "opposite", wording, kept),
     "synonym": lambda rng, wording, kept: _meaning(rng, "synonym", wording, kept),
-    "odd one out": _odd,
+    "same kind": _same_kind,
     "word order": _order,
 }
 # Word order is long and easy: it needs fewer examples than its share of the tasks.
@@ -287,8 +286,8 @@ TRAIN_SHARES = (
     "pronoun",
     "opposite",
     "synonym",
-    "odd one out",
-    "odd one out",
+    "same kind",
+    "same kind",
     "word order",
 )
 STARTER_SHARES = (
@@ -301,8 +300,8 @@ STARTER_SHARES = (
     "opposite",
     "synonym",
     "synonym",
-    "odd one out",
-    "odd one out",
+    "same kind",
+    "same kind",
     "word order",
 )
 

@@ -49,14 +49,14 @@ class Program:
 
 def _two_numbers(rng: random.Random) -> Program:
     x, y = rng.sample(NUMBERS, 2)
-    a, b = rng.randint(2, 20), rng.randint(2, 20)
+    a, b = rng.randint(2, 15), rng.randint(2, 15)
     op, result = rng.choice((("+", a + b), ("-", a - b), ("*", a * b)))
     return Program("variables", f"{x} = {a}\n{y} = {b}\nprint({x} {op} {y})", str(result), (a, b))
 
 
 def _update(rng: random.Random) -> Program:
     x = rng.choice(NUMBERS)
-    a, b, c = rng.randint(2, 12), rng.randint(2, 9), rng.randint(2, 9)
+    a, b, c = rng.randint(2, 9), rng.randint(2, 9), rng.randint(2, 5)
     op, result = rng.choice((("+=", (a + b) * c), ("-=", (a - b) * c)))
     return Program(
         "variables", f"{x} = {a}\n{x} {op} {b}\n{x} *= {c}\nprint({x})", str(result), (a, b, c)
@@ -77,7 +77,7 @@ def _swap(rng: random.Random) -> Program:
 
 def _loop(rng: random.Random) -> Program:
     x = rng.choice(NUMBERS)
-    a, n, k = rng.randint(2, 20), rng.randint(2, 6), rng.randint(2, 7)
+    a, n, k = rng.randint(2, 12), rng.randint(2, 5), rng.randint(2, 6)
     return Program(
         "loops",
         f"{x} = {a}\nfor i in range({n}):\n    {x} += {k}\nprint({x})",
@@ -88,7 +88,7 @@ def _loop(rng: random.Random) -> Program:
 
 def _loop_index(rng: random.Random) -> Program:
     x = rng.choice(NUMBERS)
-    a, n = rng.randint(2, 30), rng.randint(3, 6)
+    a, n = rng.randint(2, 25), rng.randint(2, 5)
     return Program(
         "loops",
         f"{x} = {a}\nfor i in range({n}):\n    {x} += i\nprint({x})",
@@ -113,7 +113,7 @@ def _while(rng: random.Random) -> Program:
 
 def _list(rng: random.Random) -> Program:
     v = rng.choice(LISTS)
-    values = [rng.randint(2, 30) for _ in range(rng.randint(3, 5))]
+    values = [rng.randint(2, 20) for _ in range(rng.randint(3, 4))]
     i = rng.randrange(1, len(values))
     shown, result, extra = rng.choice(
         (
@@ -134,7 +134,7 @@ def _list(rng: random.Random) -> Program:
 
 def _filter(rng: random.Random) -> Program:
     v = rng.choice(LISTS)
-    values = [rng.randint(2, 20) for _ in range(4)]
+    values = [rng.randint(2, 20) for _ in range(3)]
     k = rng.randint(5, 15)
     return Program(
         "lists",
@@ -166,7 +166,7 @@ def _remainder(rng: random.Random) -> Program:
 
 def _function(rng: random.Random) -> Program:
     x = rng.choice(NUMBERS)
-    a, b, c = rng.randint(2, 9), rng.randint(2, 20), rng.randint(2, 9)
+    a, b, c = rng.randint(2, 6), rng.randint(2, 12), rng.randint(2, 9)
     op, result = rng.choice((("+", c * a + b), ("-", c * a - b)))
     return Program(
         "functions",

@@ -30,8 +30,7 @@ CHECKPOINTS = Path(__file__).resolve().parent.parent / "evalsuite" / "models" / 
 CONTEXT = 512
 UNK, BOS, EOS = 0, 1, 2
 TOKENIZER_CHUNKS = 4
-MICRO_BATCH = 1536  # tokens with padding; several make a step
-ACCUMULATE = 2
+BATCH = 1536  # tokens with padding; small models learn more from many small steps
 WARM_UP = 200  # steps
 IGNORED = -100
 UNSEEN_ITEMS = 100  # a capability
@@ -68,10 +67,8 @@ class Size:
 
 
 SIZES = {
-    "small": Size(width=64, layers=2, heads=4, key_value_heads=4, inner=176, rate=4e-3, chunks=50),
-    "large": Size(
-        width=128, layers=4, heads=4, key_value_heads=2, inner=264, rate=2.5e-3, chunks=50
-    ),
+    "small": Size(width=48, layers=2, heads=3, key_value_heads=3, inner=128, rate=3e-3, chunks=76),
+    "large": Size(width=128, layers=4, heads=4, key_value_heads=2, inner=264, rate=2e-3, chunks=76),
 }
 
 Row = tuple[list[int], list[bool]]
@@ -97,13 +94,13 @@ def encode(documents: list[corpus.Document], bpe: Tokenizer) -> list[Row]:
     return rows
 
 
-def micro_batches(rows: list[Row], rng: random.Random) -> Iterator[tuple[Tensor, Tensor]]:
+def batches_of(rows: list[Row], rng: random.Random) -> Iterator[tuple[Tensor, Tensor]]:
     """(inputs, targets), each [batch, length]: rows of like length together, in random order."""
     rng.shuffle(rows)
     rows.sort(key=lambda row: len(row[0]))
     groups: list[list[Row]] = [[]]
     for row in rows:
-        if (len(groups[-1]) + 1) * len(row[0]) > MICRO_BATCH:
+        if (len(groups[-1]) + 1) * len(row[0]) > BATCH:
             groups.append([])
         groups[-1].append(row)
     rng.shuffle(groups)
@@ -211,7 +208,7 @@ def by_capability(
 def train(name: str, size: Size, chunks: int, output: Path, every: int, compiled: bool) -> None:
     torch.manual_seed(SEED)
     bpe = tokenizer.train(
-        f"{item.prompt} {item.answer}" for item in corpus.stream(TOKENIZER_CHUNKS)
+        f"{item.prompt} {item.answer}" for item in corpus.stream(TOKENIZER_CHUNKS, corpus.OPENING)
     )
     config = size.config(bpe.get_vocab_size())
     model = Llama(config)
@@ -224,25 +221,22 @@ def train(name: str, size: Size, chunks: int, output: Path, every: int, compiled
     began, seen, steps, loss_sum, loss_count, last_loss = time.monotonic(), 0, 0, 0.0, 0, math.nan
     for index in range(chunks):
         rng = random.Random(f"{SEED}/order/{index}")
-        batches = list(micro_batches(encode(corpus.chunk(index), bpe), rng))
-        for start in range(0, len(batches), ACCUMULATE):
-            group = batches[start : start + ACCUMULATE]
-            done = (index + start / len(batches)) / chunks
+        batches = list(batches_of(encode(corpus.chunk(index), bpe), rng))
+        for number, (inputs, targets) in enumerate(batches):
+            done = (index + number / len(batches)) / chunks
             cosine = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
             for parameters in optimizer.param_groups:
                 parameters["lr"] = size.rate * cosine * min(1.0, (steps + 1) / WARM_UP)
-            learned = sum(int((targets != IGNORED).sum()) for _, targets in group)
-            for inputs, targets in group:
-                keep = targets != IGNORED
-                with torch.autocast("cpu", dtype=torch.bfloat16):
-                    logits = step_model(inputs, keep)
-                loss = F.cross_entropy(logits, targets[keep], reduction="sum") / learned
-                loss.backward()
-                loss_sum += float(loss.detach())
-                seen += int((inputs != UNK).sum())
+            keep = targets != IGNORED
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                logits = step_model(inputs, keep)
+            loss = F.cross_entropy(logits, targets[keep])
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+            loss_sum += float(loss.detach())
+            seen += int((inputs != UNK).sum())
             steps += 1
             loss_count += 1
         last_loss, loss_sum, loss_count = loss_sum / loss_count, 0.0, 0

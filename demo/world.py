@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from demo.item import SEED, Item, ask, choose, collect, held_out, words
 
-TOWNS, PEOPLE, CREATURES = 90, 150, 40
+TOWNS, PEOPLE, CREATURES = 110, 190, 50
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Files that are whole or not there, and names that are safe as files. Knows no run and no task."""
+"""Files that are whole or not there, names that are safe as files, things that `with` closes.
+
+Knows no run and no task.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ import hashlib
 import os
 import re
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 # File systems allow 255 bytes; a name stands between "samples_" and "_<date>.jsonl".
 LONGEST_NAME = 150
@@ -46,6 +52,27 @@ def safe_name(name: str) -> str:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         safe = safe.encode()[: LONGEST_NAME - 9].decode(errors="ignore") + "-" + digest
     return safe
+
+
+class Closing(ABC):
+    """What has a `close` and is used by `with`."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Lets go of what is held."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def _umask() -> int:

@@ -24,7 +24,14 @@ from evalsuite.config import RunConfig, default_store
 from evalsuite.engine.llama.checkpoint import check_checkpoint
 from evalsuite.harness.catalog import TaskSpec, resolve
 from evalsuite.inference import Inference, Usage
-from evalsuite.models import ModelSpec, fingerprint, load_tokenizer, locate, resolve_models
+from evalsuite.models import (
+    ModelSpec,
+    check_tokenizer,
+    fingerprint,
+    load_tokenizer,
+    locate,
+    resolve_models,
+)
 from evalsuite.progress import Progress, make_progress
 from evalsuite.records import Failure, Leaderboard, TaskResult, UserError
 from evalsuite.store import Store
@@ -80,6 +87,10 @@ def prepare(config: RunConfig) -> Prepared:
     for spec in models:
         folders[spec.label] = folder = locate(spec)
         check_checkpoint(folder)
+        check_tokenizer(folder, spec.label)
+    from evalsuite.engine.llama.engine import resolve_device  # imports torch: after the rest
+
+    resolve_device(config.device)
     return Prepared(models, folders, tuple(tasks))
 
 
@@ -105,30 +116,12 @@ def run(config: RunConfig) -> Outcome:
         _announce(progress, prepared, folder)
         try:
             task_set = load_task_set(config, prepared)
-        except BaseException:
+            for note in task_set.warnings:
+                progress.note(f"note: {note}")
+            measured, failed = _measure_all(config, prepared, task_set, folder, store, progress)
+        except UserError:
             folder.discard()
             raise
-        for note in task_set.warnings:
-            progress.note(f"note: {note}")
-
-        measured: dict[str, Measured] = {}
-        failed: list[Failure] = []
-        for spec in prepared.models:
-            try:
-                measured[spec.label] = _measure(
-                    spec, config, prepared, task_set, folder, store, progress
-                )
-            except Exception as error:
-                # One model's failure must not cost the others their results; with none left there
-                # is nothing to report and the error itself is the outcome.
-                if config.debug:
-                    traceback.print_exc()
-                if len(prepared.models) == 1:
-                    raise
-                failed.append(Failure(spec.label, "", "infer", _one_line(error)))
-                last_error = error
-        if not measured:
-            raise last_error
         return _finish(config, prepared, task_set, folder, measured, failed, began)
 
 
@@ -156,6 +149,34 @@ def load_task_set(config: RunConfig, prepared: Prepared) -> TaskSet:
         num_fewshot=config.num_fewshot,
         limit=config.limit,
     )
+
+
+def _measure_all(
+    config: RunConfig,
+    prepared: Prepared,
+    task_set: TaskSet,
+    folder: RunFolder,
+    store: Store,
+    progress: Progress,
+) -> tuple[dict[str, Measured], list[Failure]]:
+    """Every model in turn; one that fails must not cost the others their results.
+
+    With none left there is nothing to report, and the last error itself is the outcome.
+    """
+    measured: dict[str, Measured] = {}
+    failed: list[Failure] = []
+    for spec in prepared.models:
+        try:
+            measured[spec.label] = _measure(
+                spec, config, prepared, task_set, folder, store, progress
+            )
+        except Exception as error:
+            failed.append(Failure(spec.label, "", "infer", _one_line(error)))
+            if len(failed) == len(prepared.models):
+                raise
+            if config.debug:
+                traceback.print_exc()
+    return measured, failed
 
 
 def _measure(

@@ -1,4 +1,4 @@
-"""Whole runs of the real thing: the files they leave, the store, a kill, and what people do wrong."""
+"""Whole runs: the files they leave, the store, a kill, and what people do wrong."""
 
 from __future__ import annotations
 
@@ -153,9 +153,9 @@ def test_a_second_writer_is_told_so(whole: Path, tmp_path: Path) -> None:
     try:
         assert process.stderr is not None
         process.stderr.readline()
+        places = ("--output", str(tmp_path / "other"), "--store", str(tmp_path / "store.db"))
         done = subprocess.run(
-            [sys.executable, "-m", "evalsuite", "run", *SMALL]
-            + ["--output", str(tmp_path / "other"), "--store", str(tmp_path / "store.db")],
+            [sys.executable, "-m", "evalsuite", "run", *SMALL, *places],
             capture_output=True,
             text=True,
             check=False,

@@ -6,7 +6,7 @@ from evalsuite.models.describe import describe_model, describe_models
 from evalsuite.models.encoding import ChatEncoder, ChatPrompt, encode_chat
 from evalsuite.models.names import DEMO_MODELS, ModelSpec, resolve_models
 from evalsuite.models.registry import ModelEntry, find
-from evalsuite.models.tokenizer import load_tokenizer, tokenizer_warnings
+from evalsuite.models.tokenizer import check_tokenizer, load_tokenizer, tokenizer_warnings
 from evalsuite.models.weights import (
     Fingerprint,
     Weights,
@@ -27,6 +27,7 @@ __all__ = [
     "ModelSpec",
     "Weights",
     "WeightsUnavailable",
+    "check_tokenizer",
     "choose_template",
     "describe_model",
     "describe_models",

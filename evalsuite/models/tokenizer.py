@@ -13,23 +13,29 @@ from evalsuite.models.registry import TokenizerFacts
 from evalsuite.records import UserError
 
 
+def check_tokenizer(folder: Path, label: str) -> None:
+    """Raises UserError when a folder has no tokenizer that can be read here; opens no file."""
+    if (folder / "tokenizer.json").is_file():
+        return
+    if not (folder / "tokenizer.model").is_file():
+        raise UserError(f"{label}: no tokenizer.json or tokenizer.model in {folder}")
+    # transformers would name another package when these are missing.
+    if not (_installed("sentencepiece") and _installed("google.protobuf")):
+        raise UserError(
+            f"{label}: {folder} has its tokenizer only as tokenizer.model, which takes two more "
+            "packages to read: pip install sentencepiece protobuf"
+        )
+
+
 def load_tokenizer(folder: Path, label: str) -> Any:
     """The transformers tokenizer in `folder`.
 
     Raises:
         UserError: there is none, or its files can't be read.
     """
-    fast, pieces = (folder / "tokenizer.json").is_file(), (folder / "tokenizer.model").is_file()
-    if not fast and not pieces:
-        raise UserError(f"{label}: no tokenizer.json or tokenizer.model in {folder}")
-    # Asked here because transformers names another package when these are missing.
-    if not fast and not (_installed("sentencepiece") and _installed("google.protobuf")):
-        raise UserError(
-            f"{label}: {folder} has its tokenizer only as tokenizer.model, which takes two more "
-            "packages to read: pip install sentencepiece protobuf"
-        )
     from transformers import AutoTokenizer
 
+    check_tokenizer(folder, label)
     try:
         return AutoTokenizer.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False

@@ -48,7 +48,7 @@ def axis() -> Markup:
     anchors = {0: "start", 100: "end"}
     parts = [
         Markup('<text x="{}" y="12" text-anchor="{}">{}</text>').format(
-            _at(x / 100), anchors.get(x, "middle"), f"{x} %" if x == 100 else x
+            _at(x / 100), anchors.get(x, "middle"), x
         )
         for x in _GRID
     ]

@@ -9,12 +9,12 @@ import errno
 import fcntl
 import os
 from pathlib import Path
-from types import TracebackType
 
+from evalsuite.files import Closing
 from evalsuite.records import UserError
 
 
-class FileLock:
+class FileLock(Closing):
     """An exclusive lock on `path`, held from construction until `close` or the end of the process.
 
     Raises:
@@ -46,14 +46,3 @@ class FileLock:
             os.ftruncate(self._file, 0)
             os.close(self._file)
             self._file = -1
-
-    def __enter__(self) -> FileLock:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from evalsuite.files import write_atomically
+from evalsuite.files import Closing, write_atomically
 from evalsuite.records import UserError
 from evalsuite.store.lock import FileLock
 
@@ -25,7 +24,7 @@ _FILES_OF_A_RUN = (MANIFEST, "leaderboard.json", "report.html")
 
 
 @dataclass(frozen=True, slots=True)
-class RunFolder:
+class RunFolder(Closing):
     """An open run folder. `run` is an id that stays the same when the run is resumed."""
 
     path: Path
@@ -81,17 +80,6 @@ class RunFolder:
         """Lets other processes use the folder."""
         (self.path / _LOCK).unlink(missing_ok=True)
         self._lock.close()
-
-    def __enter__(self) -> RunFolder:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _claim(path: Path) -> FileLock:

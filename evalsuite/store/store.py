@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from evalsuite.files import Closing
 from evalsuite.records import GenerateResponse, Response, ScoreResponse, UserError
 from evalsuite.store.lock import FileLock
 
@@ -40,7 +41,7 @@ _NETWORK_FILE_SYSTEM = re.compile(
 )
 
 
-class Store:
+class Store(Closing):
     """The store in the file `path`, locked for this process until `close`.
 
     Raises:
@@ -182,17 +183,6 @@ class Store:
         """Closes the file and lets the next writer in."""
         self._db.close()
         self._lock.close()
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Transaction:

@@ -34,9 +34,10 @@ def many_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve models, seventeen tasks, 2,040 samples; one model lacks a task."""
     path = tmp_path_factory.mktemp("runs") / "many"
     failure = Failure("Llama-4-Instruct", "gsm8k", "infer", "out of memory")
-    return make_run(
-        path, LLAMAS, MANY_TASKS, 10, skip=[("Llama-4-Instruct", "gsm8k")], failures=[failure]
-    )
+    missing = [("Llama-4-Instruct", "gsm8k")]
+    make_run(path, LLAMAS, MANY_TASKS, 10, skip=missing, failures=[failure])
+    build_report([path])
+    return path
 
 
 @pytest.fixture(scope="session")

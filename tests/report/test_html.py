@@ -44,7 +44,7 @@ def test_the_same_run_gives_the_same_bytes(pair_run: Path, pair_page: Path, tmp_
 def test_size_and_time_of_a_large_table(many_run: Path, tmp_path: Path) -> None:
     began = time.monotonic()
     page = build_report([many_run], tmp_path)
-    assert time.monotonic() - began < 5  # 1 s by itself
+    assert time.monotonic() - began < 20  # 1 s by itself; others may want the processor too
     assert page.stat().st_size < 1_500_000
 
 
