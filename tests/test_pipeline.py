@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from evalsuite.cli import main
-from evalsuite.models.registry import DEMO_FOLDER
+from evalsuite.models.names import DEMO_FOLDER
 
 TASKS = ("starter_commonsense", "starter_code_output")
 # Enough documents for several batches, few enough for a test.
