@@ -5,6 +5,7 @@ Loaded by transformers without ever running code from the folder.
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,17 @@ from evalsuite.records import UserError
 
 
 def check_tokenizer(folder: Path, label: str) -> None:
-    """Raises UserError when a folder has no tokenizer; reads no file."""
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+    """Raises UserError when a folder has no tokenizer that can be read here; opens no file."""
+    if (folder / "tokenizer.json").is_file():
+        return
+    if not (folder / "tokenizer.model").is_file():
         raise UserError(f"{label}: no tokenizer.json or tokenizer.model in {folder}")
+    # transformers would name another package when these are missing.
+    if not (_installed("sentencepiece") and _installed("google.protobuf")):
+        raise UserError(
+            f"{label}: {folder} has its tokenizer only as tokenizer.model, which takes two more "
+            "packages to read: pip install sentencepiece protobuf"
+        )
 
 
 def load_tokenizer(folder: Path, label: str) -> Any:
@@ -34,6 +43,13 @@ def load_tokenizer(folder: Path, label: str) -> Any:
     except Exception as error:  # transformers and tokenizers raise bare Exceptions on bad files
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{label}: can't read the tokenizer in {folder}: {reason}") from error
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it is a part of is missing
+        return False
 
 
 def tokenizer_warnings(tokenizer: Any, facts: TokenizerFacts) -> tuple[str, ...]:

@@ -313,7 +313,7 @@ ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% 
 @pytest.mark.parametrize(
     ("source", "why"),
     [
-        (ENDLESS, "takes longer than 1 seconds"),
+        (ENDLESS, "takes more than 1 seconds"),
         ("{% for a in range(99999) %}{{ 'x' * 999 }}{% endfor %}", "more than 4,000,000 char"),
         ("{% set n = namespace(s='x') %}{% for a in range(64) %}{% set n.s = n.s ~ n.s %}"
          "{% endfor %}", "MemoryError|lack of memory"),
@@ -330,12 +330,13 @@ ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% 
     ],
 )  # fmt: skip
 def test_a_hostile_template_ends_as_one_line(tmp_path: Path, source: str, why: str) -> None:
-    template = repo_template(_folder(tmp_path / "evil", source), seconds=1)
+    limit = 1 if source == ENDLESS else 10
+    template = repo_template(_folder(tmp_path / "evil", source), seconds=limit)
     assert template is not None
     began = time.monotonic()
     with pytest.raises(UserError, match=why) as caught:
         template.render(TURNS[:1])
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     assert "\n" not in str(caught.value)
 
 
@@ -343,7 +344,7 @@ def test_a_harmless_one_still_renders_after_a_hostile_conversation(tmp_path: Pat
     source = "{% if messages[0].content == 'loop' %}" + ENDLESS + "{% endif %}fine"
     template = repo_template(_folder(tmp_path / "a", source), seconds=1)
     assert template is not None
-    with pytest.raises(UserError, match="takes longer"):
+    with pytest.raises(UserError, match="takes more than"):
         template.render([{"role": "user", "content": "loop"}])
     assert template.render(TURNS[:1]) == "fine"
 
