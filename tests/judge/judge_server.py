@@ -191,7 +191,9 @@ class _Handler(BaseHTTPRequestHandler):
             }
         ).encode()
 
-    def _json(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+    def _json(
+        self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None
+    ) -> None:
         self._send(status, json.dumps(body).encode(), headers=headers)
 
     def _send(
