@@ -100,7 +100,7 @@ def test_games_whose_answers_are_equal_share_a_call_and_its_cost_counts_once(pla
 
 @pytest.mark.parametrize(
     "trouble",
-    "429:0.05 429date:0.3 500 503 408 garbage wrong half cut hang say:unsure long".split(),
+    ["429:0.05", "429date:0.3", "500", "503", "408", "garbage", "wrong", "half", "cut", "hang"],
 )
 def test_one_failure_of_each_kind_costs_no_game(play: Play, trouble: str) -> None:
     with JudgeServer([trouble, "ok", "ok", trouble]) as server:
@@ -109,6 +109,15 @@ def test_one_failure_of_each_kind_costs_no_game(play: Play, trouble: str) -> Non
     check_complete(result)
     assert not any(game.verdict == "invalid" for game in result.games)
     assert result.failed == result.pending == 0
+
+
+@pytest.mark.parametrize("unclear", ["say:I cannot decide.", 'say:{"verdict": "A"} maybe', "long"])
+def test_a_reply_without_a_verdict_is_asked_for_again(play: Play, unclear: str) -> None:
+    with JudgeServer([unclear]) as server:
+        result = play(server)
+        assert len(server.requests) == GAMES + 1
+    check_complete(result)
+    assert sorted(game.calls for game in result.games) == [1] * (GAMES - 1) + [2]
 
 
 def test_retry_after_is_kept_by_every_worker(play: Play) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import json
@@ -113,6 +114,7 @@ def doors(people: range) -> int:
     return sum(sum(door % person == 0 for person in people) % 2 for door in range(1, 31))
 
 
+@functools.cache
 def weighings(coins: int) -> int:
     """By the game itself: the heavy coin is in the pan that sinks, or in neither."""
     if coins == 1:
