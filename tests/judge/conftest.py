@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,9 +22,11 @@ from evalsuite.judge import (
 from evalsuite.progress import make_progress
 from evalsuite.store import Store
 
+# Waits are short, but not the timeout: on a busy machine a good answer may take its time, too.
 QUICK = Patience(
-    timeout=0.5, tries=4, connect_tries=2, first_wait=0.01, longest_backoff=0.05, longest_wait=5.0
+    timeout=30.0, tries=4, connect_tries=2, first_wait=0.01, longest_backoff=0.05, longest_wait=5.0
 )
+SOON_TIRED = dataclasses.replace(QUICK, timeout=2.0, tries=2)  # for servers that say nothing
 QUESTIONS = tuple(
     Question(f"q{i}", "writing" if i % 2 else "math", (f"Request number {i}?",)) for i in range(6)
 )
