@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import QUESTIONS, QUICK, league
+from leagues import QUESTIONS, QUICK, league
 
 from evalsuite.judge import (
     JudgeSpec,

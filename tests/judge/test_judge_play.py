@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LEVELS, QUESTIONS, QUICK, SOON_TIRED, Play, league
 from judge_server import MODEL, JudgeServer, answers_in
+from leagues import LEVELS, QUESTIONS, QUICK, SOON_TIRED, Play, league
 
 from evalsuite.judge import Answer, JudgeResult, Question, resolve_judge
 from evalsuite.judge.prices import PriceTable, load_prices
@@ -249,7 +249,7 @@ def test_a_kill_costs_only_the_calls_in_flight(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from conftest import QUESTIONS, league
+from leagues import QUESTIONS, league
 from evalsuite.judge import Rules, judge_run, resolve_judge
 from evalsuite.progress import make_progress
 from evalsuite.store import Store
@@ -300,7 +300,7 @@ from pathlib import Path
 logging.basicConfig(level=logging.DEBUG)
 sys.path.insert(0, sys.argv[3])
 import os
-from conftest import QUESTIONS, QUICK, league
+from leagues import QUESTIONS, QUICK, league
 from evalsuite.judge import Rules, judge_run, resolve_judge
 from evalsuite.progress import make_progress
 from evalsuite.records import UserError
