@@ -5,9 +5,9 @@ Knows prompts, keys and prices; must not know how a call is sent.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from evalsuite.judge.budget import CostEstimate
 from evalsuite.judge.judges import JudgeSpec
@@ -26,20 +26,21 @@ SAMPLE_DELIMITER = new_delimiter()  # as long as any other: prompts are measured
 class Call:
     """What a judge is asked in one game; games whose answers are equal share one.
 
-    `content` is everything that decides the reply, for the key. `first` and `second` are the
-    answers' texts up to the judged turn. The key leaves out names and delimiters: who answered
-    and which random code stood around it must not make another judgment of the same question.
+    `first` and `second` are the answers' texts up to the judged turn. `identity` stands for
+    everything that decides the reply. It leaves out names and delimiters: who answered and which
+    random code stood around it must not make another judgment of the same question.
     """
 
     question: Question
     turn: int
     first: tuple[str, ...]
     second: tuple[str, ...]
-    content: Mapping[str, Any]
+    identity: bytes
 
     def key(self, attempt: int) -> bytes:
         """The key of attempt number `attempt` (0 is the first)."""
-        return judgment_key({**self.content, "attempt": attempt})
+        number = attempt.to_bytes(4, "big")
+        return hashlib.blake2b(self.identity + number, digest_size=16).digest()
 
     def messages(self, preset: Preset, delimiter: str) -> list[dict[str, str]]:
         """The chat to send."""
@@ -96,7 +97,7 @@ def _call(
         "second": second,
         "repeat": match.repeat,
     }
-    return Call(question, match.turn, first, second, content)
+    return Call(question, match.turn, first, second, judgment_key(content))
 
 
 def _whole(text: str) -> str:

@@ -54,10 +54,10 @@ class Judgment:
 
 
 def judgment_key(content: Mapping[str, Any]) -> bytes:
-    """16 bytes that stand for one call: equal exactly when everything in `content` is equal.
+    """16 bytes that stand for what a judge is asked: equal exactly when all of `content` is.
 
     `content` must be JSON, and hold all that can change the reply: endpoint, requested model,
-    parameters, templates, question, answers in their order, repeat and attempt.
+    parameters, templates, question, answers in their order, and repeat.
     """
     text = json.dumps(content, sort_keys=True, ensure_ascii=True, allow_nan=False)
     return hashlib.blake2b(f"{_KEY_VERSION}\n{text}".encode(), digest_size=16).digest()

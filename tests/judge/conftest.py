@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from judge_server import JudgeServer
+from leagues import QUESTIONS, QUICK, Play, league
 
 from evalsuite.judge import (
     Answer,
@@ -21,25 +22,6 @@ from evalsuite.judge import (
 from evalsuite.progress import make_progress
 from evalsuite.store import Store
 
-QUICK = Patience(
-    timeout=0.5, tries=4, connect_tries=2, first_wait=0.01, longest_backoff=0.05, longest_wait=5.0
-)
-QUESTIONS = tuple(
-    Question(f"q{i}", "writing" if i % 2 else "math", (f"Request number {i}?",)) for i in range(6)
-)
-# "good" says excellent more often than "fair", and that more often than "poor".
-LEVELS = {"good": 3, "fair": 2, "poor": 1}
-
-
-def league(*models: str) -> dict[str, list[Answer]]:
-    return {
-        model: [
-            Answer(q.question_id, (f"to {q.question_id}: " + "excellent " * LEVELS[model],))
-            for q in QUESTIONS
-        ]
-        for model in models
-    }
-
 
 @pytest.fixture(autouse=True)
 def _no_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,9 +33,6 @@ def _no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store(tmp_path / "store.db") as store:
         yield store
-
-
-Play = Callable[..., JudgeResult]
 
 
 @pytest.fixture

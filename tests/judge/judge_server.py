@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -81,7 +82,7 @@ class JudgeServer:
         self._lock = threading.Lock()
         self.in_flight = self.most_in_flight = 0
         handler = type("Handler", (_Handler,), {"judge": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        self._http = _Server(("127.0.0.1", port), handler)
         self._http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
 
@@ -110,6 +111,13 @@ class JudgeServer:
             return behaviour
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that was killed is no error of the server's."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class _Handler(BaseHTTPRequestHandler):
     judge: JudgeServer
     protocol_version = "HTTP/1.1"
@@ -119,7 +127,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         judge = self.judge
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        sent = self.rfile.read(int(self.headers["content-length"]))
+        if len(sent) < int(self.headers["content-length"]):
+            self.close_connection = True  # killed while it was asking
+            return
+        body = json.loads(sent)
         behaviour = judge.next_behaviour(body, {k.lower(): v for k, v in self.headers.items()})
         with judge._lock:
             judge.in_flight += 1
@@ -191,7 +203,9 @@ class _Handler(BaseHTTPRequestHandler):
             }
         ).encode()
 
-    def _json(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+    def _json(
+        self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None
+    ) -> None:
         self._send(status, json.dumps(body).encode(), headers=headers)
 
     def _send(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -14,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LEVELS, QUESTIONS, QUICK, Play, league
 from judge_server import MODEL, JudgeServer, answers_in
+from leagues import LEVELS, QUESTIONS, QUICK, SOON_TIRED, Play, league
 
-from evalsuite.judge import Answer, JudgeResult, Patience, Question, resolve_judge
+from evalsuite.judge import Answer, JudgeResult, Question, resolve_judge
 from evalsuite.judge.prices import PriceTable, load_prices
 from evalsuite.leaderboard.judges import decide, judge_summary
 from evalsuite.records import Game, UserError
@@ -100,23 +101,32 @@ def test_games_whose_answers_are_equal_share_a_call_and_its_cost_counts_once(pla
 
 @pytest.mark.parametrize(
     "trouble",
-    ["429:0.05", "429date:0.3", "429", "500", "503", "408", "garbage", "wrong", "half", "cut"]
-    + ["hang", "say:I cannot decide.", 'say:{"verdict": "A"} is what I would say', "long"],
+    ["429:0.05", "429date:0.3", "500", "503", "408", "garbage", "wrong", "half", "cut", "hang"],
 )
 def test_one_failure_of_each_kind_costs_no_game(play: Play, trouble: str) -> None:
-    with JudgeServer([trouble, "ok", "ok", trouble]) as server:
-        result = play(server)
+    patience = SOON_TIRED if trouble == "hang" else QUICK
+    with JudgeServer([trouble, "ok", "ok", trouble], hang=5.0) as server:
+        result = play(server, patience=patience)
         assert len(server.requests) == GAMES + 2
     check_complete(result)
     assert not any(game.verdict == "invalid" for game in result.games)
     assert result.failed == result.pending == 0
 
 
+@pytest.mark.parametrize("unclear", ["say:I cannot decide.", 'say:{"verdict": "A"} maybe', "long"])
+def test_a_reply_without_a_verdict_is_asked_for_again(play: Play, unclear: str) -> None:
+    with JudgeServer([unclear]) as server:
+        result = play(server)
+        assert len(server.requests) == GAMES + 1
+    check_complete(result)
+    assert sorted(game.calls for game in result.games) == [1] * (GAMES - 1) + [2]
+
+
 def test_retry_after_is_kept_by_every_worker(play: Play) -> None:
     with JudgeServer(["429:0.4"]) as server:
         result = play(server, concurrency=1)
         waited = server.times[1] - server.times[0]
-    assert 0.39 <= waited < 2.0
+    assert waited >= 0.39
     check_complete(result)
 
 
@@ -127,7 +137,7 @@ def test_a_storm_of_failures_ends_with_every_game_right_and_counted_once(play: P
     def choose(_: int, body: dict[str, Any]) -> str:
         return rng.choice(kinds) if rng.random() < 0.4 else "ok"
 
-    patience = Patience(timeout=1.0, tries=12, first_wait=0.01, longest_backoff=0.03)
+    patience = dataclasses.replace(QUICK, tries=12)
     with JudgeServer(choose=choose) as server:
         result = play(
             server, ("good", "fair", "poor"), repeats=2, patience=patience, invalid_retries=9
@@ -167,8 +177,8 @@ def test_a_call_that_never_works_is_invalid_with_its_reason_and_is_tried_again_l
         there = "Request number 2?" in body["messages"][1]["content"]
         return trouble if broken and there else "ok"
 
-    with JudgeServer(choose=choose, hang=1.0) as server:
-        patience = Patience(timeout=0.2, tries=2, first_wait=0.01, longest_backoff=0.02)
+    with JudgeServer(choose=choose, hang=5.0) as server:
+        patience = SOON_TIRED if trouble == "hang" else QUICK
         result = play(server, patience=patience)
         check_complete(result)
         assert result.failed == 2
@@ -208,10 +218,8 @@ def test_a_server_that_will_not_answer_ends_in_one_line_at_once(
 def test_no_server_at_all_ends_in_one_line(play: Play) -> None:
     with JudgeServer() as server:
         url = server.url
-    began = time.monotonic()
-    with pytest.raises(UserError, match="cannot be reached.*is a server running there"):
+    with pytest.raises(UserError, match=r"cannot be reached.*is a server running there"):
         play(url)
-    assert time.monotonic() - began < 3
 
 
 def test_a_key_revoked_midway_keeps_what_was_done_and_says_so(play: Play) -> None:
@@ -241,7 +249,7 @@ def test_a_kill_costs_only_the_calls_in_flight(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from conftest import QUESTIONS, league
+from leagues import QUESTIONS, league
 from evalsuite.judge import Rules, judge_run, resolve_judge
 from evalsuite.progress import make_progress
 from evalsuite.store import Store
@@ -259,7 +267,8 @@ with Store(Path(sys.argv[2])) as store:
                 time.sleep(0.005)
             process.send_signal(signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL
-        time.sleep(0.2)
+        while server.in_flight:
+            time.sleep(0.01)
         before = [self_contained(request) for request in server.requests]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         after = [self_contained(request) for request in server.requests[len(before) :]]
@@ -291,7 +300,7 @@ from pathlib import Path
 logging.basicConfig(level=logging.DEBUG)
 sys.path.insert(0, sys.argv[3])
 import os
-from conftest import QUESTIONS, QUICK, league
+from leagues import QUESTIONS, QUICK, league
 from evalsuite.judge import Rules, judge_run, resolve_judge
 from evalsuite.progress import make_progress
 from evalsuite.records import UserError
@@ -336,8 +345,9 @@ with Store(folder / "store.db") as store:
         )
         seen = {header["authorization"] for header in server.headers}
         assert seen == {f"Bearer {OWN_SECRET}", "Bearer wrong-key-zyxwvut", "Bearer EMPTY"}
-        assert not any("secret" in str(header) or OPENAI_SECRET in str(header)
-                       for header in server.headers)
+        assert not any(
+            "secret" in str(header) or OPENAI_SECRET in str(header) for header in server.headers
+        )
         assert not any("x-key" in header for header in server.headers)
     assert done.stdout.count("refused:") == 2
     assert "wants a key" in done.stdout
