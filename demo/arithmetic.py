@@ -7,6 +7,7 @@ tasks', whatever the operation: see `pair_held_out`.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from demo.item import SEED, Item, any_pair_held_out, ask, collect, pair_held_out, words
 
@@ -57,6 +58,8 @@ def _arithmetic(rng: random.Random, wordings: tuple[str, ...], kind: str, length
     )
 
 
+TRAINED, TESTED, UNSEEN = 1, 2, 3  # columns of STORIES
+
 # One row a story: the kind, the words of the training, the words of the starter tasks, and words
 # that only the check on unseen phrasing uses. {n} {m} are names, {g} goods, {c} a container.
 STORIES = (
@@ -99,7 +102,8 @@ STORIES = (
 )
 
 
-def _story(rng: random.Random, wording: int) -> Item:
+def _story(rng: random.Random, wording: int) -> tuple[Item, int]:
+    """A word problem, and what the wrong operation would give."""
     story = rng.choice(STORIES)
     kind = story[0]
     a, b, d = rng.randint(2, 40), rng.randint(2, 40), 0
@@ -118,22 +122,24 @@ def _story(rng: random.Random, wording: int) -> Item:
     text = story[wording].format(
         a=a, b=b, d=d, n=name, m=other, g=rng.choice(GOODS), c=rng.choice(CONTAINERS)
     )
-    # Near misses, so that knowing the size or the last digit is not enough.
-    misses = [wrong, result + 10, result - 10, result + 1, result - 1, result + 2, result + 20]
-    pool = [str(x) for x in dict.fromkeys(misses) if x > 0 and x != result]
-    choices = (str(result), *rng.sample(pool, 3))
-    return Item(
-        "math", kind, ask(text), str(result), choices, (a, b, d) if kind == "two steps" else (a, b)
-    )
+    operands = (a, b, d) if kind == "two steps" else (a, b)
+    return Item("math", kind, ask(text), str(result), (), operands), wrong
+
+
+def _with_choices(item: Item, wrong: int, rng: random.Random) -> Item:
+    """The item with three wrong numbers: the wrong operation's result and two of like size."""
+    result = int(item.answer)
+    like = [x for x in range(max(1, result // 2), 2 * result + 10) if x not in (result, wrong)]
+    others = [wrong] if wrong not in (result, 0) else []
+    others += rng.sample(like, 3 - len(others))
+    return replace(item, choices=(item.answer, *map(str, others)))
 
 
 def train_item(rng: random.Random) -> Item:
     """A calculation or a story none of whose pairs of numbers is held out."""
     while True:
         if rng.random() < 0.2:
-            item = _story(rng, 1)
-            if rng.random() < 0.5:
-                item = _story_as_tested(rng)
+            item, _ = _story(rng, rng.choice((TRAINED, TESTED)))
         else:
             kind = rng.choice(SHARES)
             if rng.random() < 0.8:  # the bare form is short: more sums for the same tokens
@@ -143,10 +149,6 @@ def train_item(rng: random.Random) -> Item:
                 item = _arithmetic(rng, WORDINGS, kind, TRAINED_LENGTHS)
         if not any_pair_held_out(item.operands):
             return item
-
-
-def _story_as_tested(rng: random.Random) -> Item:
-    return _story(rng, 2)
 
 
 def starter_items(count: int) -> dict[str, list[Item]]:
@@ -163,8 +165,8 @@ def starter_items(count: int) -> dict[str, list[Item]]:
         return item
 
     def story(rng: random.Random) -> Item | None:
-        item = _story_as_tested(rng)
-        return item if pair_held_out(*item.operands[:2]) else None
+        item, wrong = _story(rng, TESTED)
+        return _with_choices(item, wrong, rng) if pair_held_out(*item.operands[:2]) else None
 
     return {
         "starter_math": collect(calculation, count, rng),
@@ -180,7 +182,8 @@ def unseen_wording_items(count: int) -> list[Item]:
         if rng.random() < 0.5:
             item = _arithmetic(rng, (UNSEEN_WORDING,), rng.choice(SHARES), STARTER_LENGTHS)
         else:
-            item = _story(rng, 3)
+            story, wrong = _story(rng, UNSEEN)
+            item = _with_choices(story, wrong, rng)
         return item if pair_held_out(*item.operands[:2]) else None
 
     return collect(make, count, rng)

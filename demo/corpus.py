@@ -19,10 +19,7 @@ GENERATORS = {
     "code": programs.train_item,
     "language": language.train_item,
 }
-SHARES = {"qa": 0.19, "math": 0.46, "commonsense": 0.12, "code": 0.12, "language": 0.11}
-# Sums are learned late and suddenly, so the text opens with little else.
-OPENING = 10  # chunks
-OPENING_SHARES = {"qa": 0.02, "math": 0.92, "commonsense": 0.02, "code": 0.02, "language": 0.02}
+SHARES = {"qa": 0.26, "math": 0.36, "commonsense": 0.13, "code": 0.14, "language": 0.11}
 
 CHUNK = 8192
 # One document in sixteen holds several items of one capability, as a prompt with examples does.
@@ -35,8 +32,7 @@ Document = tuple[Item, ...]
 def chunk(index: int) -> list[Document]:
     """Documents number `index * CHUNK` onwards; depends on the seed and the index alone."""
     rng = random.Random(f"{SEED}/corpus/{index}")
-    shares = OPENING_SHARES if index < OPENING else SHARES
-    capabilities = rng.choices(list(shares), list(shares.values()), k=CHUNK)
+    capabilities = rng.choices(list(SHARES), list(SHARES.values()), k=CHUNK)
     documents = []
     for capability in capabilities:
         count = 1 if rng.random() < SINGLE else rng.randint(2, 4)
@@ -45,8 +41,8 @@ def chunk(index: int) -> list[Document]:
     return documents
 
 
-def stream(chunks: int, start: int = 0) -> Iterator[Item]:
-    """Every item of `chunks` chunks from the one numbered `start`, in order."""
-    for index in range(start, start + chunks):
+def stream(chunks: int) -> Iterator[Item]:
+    """Every item of the first `chunks` chunks, in order."""
+    for index in range(chunks):
         for document in chunk(index):
             yield from document

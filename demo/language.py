@@ -35,6 +35,10 @@ COMPLETE = (
 )
 TRAINED, TESTED, UNSEEN = 0, 1, 2
 
+_NOUNS = PEOPLE | THINGS
+_EVERY_NOUN, _PEOPLE, _THINGS = sorted(_NOUNS), sorted(PEOPLE), sorted(THINGS)
+_CATEGORIES = sorted(CATEGORIES)
+
 
 def _complete(
     rng: random.Random, kind: str, wording: int, start: str, answer: str, choices: tuple[str, ...]
@@ -47,12 +51,12 @@ def _complete(
 def _agreement(rng: random.Random, wording: int, kept: bool) -> Item | None:
     """The verb follows the head of the subject, not the nouns between."""
     nouns, states = rng.choice(((PEOPLE, MOODS), (THINGS, STATES)))
-    head, other = rng.choice(sorted(nouns)), rng.choice(sorted(PEOPLE | THINGS))
+    head, other = rng.choice(sorted(nouns)), rng.choice(_EVERY_NOUN)
     if head == other or held_out(5, "agreement", head, other) != kept:
         return None
     plural, other_plural = rng.random() < 0.5, rng.random() < 0.5
     subject = nouns[head] if plural else head
-    neighbour = (PEOPLE | THINGS)[other] if other_plural else other
+    neighbour = _NOUNS[other] if other_plural else other
     if rng.random() < 0.3 and other in PEOPLE:
         likes = "like" if other_plural else "likes"
         start = f"The {subject} that the {neighbour} {likes}"
@@ -80,7 +84,7 @@ TIMES = (
 
 def _tense(rng: random.Random, wording: int, kept: bool) -> Item | None:
     """The form of the verb follows the time and the number of the subject."""
-    noun, other, time = rng.choice(sorted(PEOPLE)), rng.choice(sorted(THINGS)), rng.choice(TIMES)
+    noun, other, time = rng.choice(_PEOPLE), rng.choice(_THINGS), rng.choice(TIMES)
     if held_out(5, "tense", noun, other, time) != kept:
         return None
     base, third, past, participle, going, rest = rng.choice(VERBS)
@@ -113,7 +117,7 @@ def _pronoun(rng: random.Random, wording: int, kept: bool) -> Item | None:
     """The pronoun points back to the subject over whatever stands between."""
     gender = rng.choice(("she", "he", "they"))
     if gender == "they":
-        noun = rng.choice(sorted(PEOPLE))
+        noun = rng.choice(_PEOPLE)
         subject = f"The {PEOPLE[noun]}"
     elif rng.random() < 0.5:
         noun = rng.choice(FEMALE if gender == "she" else MALE)
@@ -214,20 +218,26 @@ def _meaning(rng: random.Random, kind: str, wording: int, kept: bool) -> Item | 
     return Item("language", kind, form.format(word), answer, choices)
 
 
+# The same three words may be shown with several answers, so the starter tasks have words of their
+# own here; what is held out besides is the three words together with the answer.
 KIND = (
-    ("Which word belongs with {}?", "Name one more of the same kind: {}."),
-    "Which word would fit in a list with {}?",
+    (
+        "Which word belongs with {}?",
+        "Name one more of the same kind: {}.",
+        "Which word would fit in a list with {}?",
+    ),
+    "Which word would go well in a list with {}?",
     "Somebody collects {}. What comes next?",
 )
 
 
 def _same_kind(rng: random.Random, wording: int, kept: bool) -> Item | None:
     """Three words of one category; the answer is of that category, the other choices are not."""
-    inner, *outer = rng.sample(sorted(CATEGORIES), 4)
+    inner, *outer = rng.sample(_CATEGORIES, 4)
     answer, *shown = rng.sample(CATEGORIES[inner], 4)
     if held_out(4, "kind", *sorted(shown), answer) != kept:
         return None
-    form = rng.choice((*KIND[0], KIND[1])) if wording == TRAINED else str(KIND[wording])
+    form = rng.choice(KIND[0]) if wording == TRAINED else str(KIND[wording])
     others = [rng.choice(CATEGORIES[name]) for name in outer]
     listing = f"{shown[0]}, {shown[1]} and {shown[2]}"
     return Item("language", "same kind", ask(form.format(listing)), answer, (answer, *others))
@@ -242,7 +252,7 @@ ORDER = (
 
 def _order(rng: random.Random, wording: int, kept: bool) -> Item | None:
     """A sentence from its shuffled words; the wrong choices have the same words."""
-    noun, verb = rng.choice(sorted(PEOPLE)), rng.choice(VERBS)
+    noun, verb = rng.choice(_PEOPLE), rng.choice(VERBS)
     if held_out(4, "order", noun, verb[0]) != kept:
         return None
     extra = rng.choice(("always", "often", "never", "sometimes"))

@@ -646,6 +646,9 @@ def train_item(rng: random.Random) -> Item:
 
 def _held_out_program(rng: random.Random, wording: str) -> Item | None:
     program = rng.choice(PROGRAMS)(rng)
+    # The third letter of a three-letter word may be drawn as its fourth: same text, other literals.
+    if any(isinstance(literal, str) and len(literal) < 4 for literal in program.literals):
+        return None
     return _output_item(program, wording) if program.held_out else None
 
 

@@ -19,7 +19,13 @@ import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoTokenizer,
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from demo import corpus, items, tokenizer
 from demo.item import SEED, Item
@@ -27,10 +33,11 @@ from demo.model import Llama
 from demo.score import right, wilson
 
 CHECKPOINTS = Path(__file__).resolve().parent.parent / "evalsuite" / "models" / "demo"
+RECIPE = "recipe.json"
 CONTEXT = 512
 UNK, BOS, EOS = 0, 1, 2
 TOKENIZER_CHUNKS = 4
-BATCH = 1536  # tokens with padding; small models learn more from many small steps
+BATCH = 3072  # tokens with padding
 WARM_UP = 200  # steps
 IGNORED = -100
 UNSEEN_ITEMS = 100  # a capability
@@ -67,8 +74,10 @@ class Size:
 
 
 SIZES = {
-    "small": Size(width=48, layers=2, heads=3, key_value_heads=3, inner=128, rate=3e-3, chunks=76),
-    "large": Size(width=128, layers=4, heads=4, key_value_heads=2, inner=264, rate=2e-3, chunks=76),
+    "small": Size(width=48, layers=2, heads=3, key_value_heads=3, inner=128, rate=4e-3, chunks=44),
+    "large": Size(
+        width=128, layers=4, heads=4, key_value_heads=2, inner=264, rate=2.5e-3, chunks=44
+    ),
 }
 
 Row = tuple[list[int], list[bool]]
@@ -144,10 +153,9 @@ def check_twin(model: Llama, twin: LlamaForCausalLM) -> None:
 
 
 def shares(
-    model: LlamaForCausalLM, bpe: Tokenizer, tasks: dict[str, list[Item]]
+    model: LlamaForCausalLM, wrapped: PreTrainedTokenizerFast, tasks: dict[str, list[Item]]
 ) -> dict[str, dict[str, object]]:
     """Share right, interval, n and the best constant answer, by task."""
-    wrapped = tokenizer.wrapped(bpe, CONTEXT)
     found: dict[str, dict[str, object]] = {}
     for task, rows in tasks.items():
         hits = right(model, wrapped, rows)
@@ -208,7 +216,7 @@ def by_capability(
 def train(name: str, size: Size, chunks: int, output: Path, every: int, compiled: bool) -> None:
     torch.manual_seed(SEED)
     bpe = tokenizer.train(
-        f"{item.prompt} {item.answer}" for item in corpus.stream(TOKENIZER_CHUNKS, corpus.OPENING)
+        f"{item.prompt} {item.answer}" for item in corpus.stream(TOKENIZER_CHUNKS)
     )
     config = size.config(bpe.get_vocab_size())
     model = Llama(config)
@@ -216,6 +224,7 @@ def train(name: str, size: Size, chunks: int, output: Path, every: int, compiled
     optimizer = torch.optim.AdamW(
         parameter_groups(model), lr=size.rate, betas=(0.9, 0.98), fused=True
     )
+    wrapped = tokenizer.wrapped(bpe, CONTEXT)
     starter = items.starter()
     print(name, sum(p.numel() for p in model.parameters()), "parameters", flush=True)
     began, seen, steps, loss_sum, loss_count, last_loss = time.monotonic(), 0, 0, 0.0, 0, math.nan
@@ -247,19 +256,16 @@ def train(name: str, size: Size, chunks: int, output: Path, every: int, compiled
             flush=True,
         )
         if every and (index + 1) % every == 0 and index + 1 < chunks:
-            print(summary(shares(exported(model, config), bpe, starter)), flush=True)
+            print(summary(shares(exported(model, config), wrapped, starter)), flush=True)
     seconds = time.monotonic() - began
     twin = exported(model, config)
     check_twin(model, twin)
-    scores = shares(twin, bpe, starter)
-    unseen = shares(twin, bpe, items.unseen_wordings(UNSEEN_ITEMS))
-    print(summary(scores), "\nunseen wordings:\n" + summary(unseen), flush=True)
-    capabilities, overall = by_capability(scores, starter)
-    print(json.dumps({"overall": overall} | capabilities), flush=True)
     output.mkdir(parents=True, exist_ok=True)
     twin.save_pretrained(output)
-    tokenizer.wrapped(bpe, CONTEXT).save_pretrained(output)
-    recipe = {
+    wrapped.save_pretrained(output)
+    # safetensors writes files that only their owner can read
+    (output / "model.safetensors").chmod(0o644)
+    recipe: dict[str, object] = {
         "seed": SEED,
         "parameters": sum(p.numel() for p in model.parameters()),
         "tokens_seen": seen,
@@ -270,14 +276,32 @@ def train(name: str, size: Size, chunks: int, output: Path, every: int, compiled
         "threads": torch.get_num_threads(),
         "loss": round(last_loss, 4),
         "peak_learning_rate": size.rate,
+    }
+    write_recipe(output, recipe)
+
+
+def write_recipe(folder: Path, recipe: dict[str, object]) -> None:
+    (folder / RECIPE).write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
+
+
+def score_folder(folder: Path) -> None:
+    """Scores the checkpoint as it lies on disk and puts the scores into its recipe."""
+    model = LlamaForCausalLM.from_pretrained(folder)
+    wrapped = AutoTokenizer.from_pretrained(folder)
+    starter = items.starter()
+    scores = shares(model, wrapped, starter)
+    unseen = shares(model, wrapped, items.unseen_wordings(UNSEEN_ITEMS))
+    capabilities, overall = by_capability(scores, starter)
+    print(summary(scores), "\nunseen wordings:\n" + summary(unseen))
+    print(json.dumps({"overall": overall} | capabilities, indent=1))
+    recipe = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+    recipe |= {
         "overall": overall,
         "capabilities": capabilities,
         "starter": scores,
         "unseen_wordings": unseen,
     }
-    # safetensors writes files that only their owner can read
-    (output / "model.safetensors").chmod(0o644)
-    (output / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
+    write_recipe(folder, recipe)
 
 
 def summary(scores: dict[str, dict[str, object]]) -> str:
@@ -297,17 +321,17 @@ def main() -> None:
         "--compile", action="store_true", help="a third quicker; needs a C++ compiler"
     )
     parser.add_argument("--output", type=Path, help="where the checkpoint goes")
+    parser.add_argument(
+        "--score-only", action="store_true", help="score the checkpoint that is there again"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    size = SIZES[arguments.size]
-    train(
-        arguments.size,
-        size,
-        arguments.chunks or size.chunks,
-        arguments.output or CHECKPOINTS / f"demo-{arguments.size}",
-        arguments.every,
-        arguments.compile,
-    )
+    name, size = arguments.size, SIZES[arguments.size]
+    output = arguments.output or CHECKPOINTS / f"demo-{name}"
+    if not arguments.score_only:
+        chunks = arguments.chunks or size.chunks
+        train(name, size, chunks, output, arguments.every, arguments.compile)
+    score_folder(output)
 
 
 if __name__ == "__main__":

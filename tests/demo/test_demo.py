@@ -138,7 +138,7 @@ def test_five_capabilities_with_a_hundred_items_each() -> None:
 
 
 def _training_items(capability: str, count: int) -> Iterator[Item]:
-    for item in corpus.stream(4, corpus.OPENING):
+    for item in corpus.stream(4):
         if item.capability == capability and count:
             count -= 1
             yield item
@@ -199,7 +199,7 @@ def test_calculations_are_right() -> None:
 
 
 def test_the_training_shows_the_same_kinds() -> None:
-    kinds = {item.kind for item in corpus.stream(2, corpus.OPENING)}
+    kinds = {item.kind for item in corpus.stream(2)}
     assert {item.kind for item in ALL_ITEMS} <= kinds
     assert arithmetic.UNSEEN_WORDING.split("{")[0] not in " ".join(
         item.prompt for item in _training_items("math", 2000)

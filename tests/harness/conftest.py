@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asked import Asked
 
 
 @pytest.fixture(scope="session")
@@ -25,33 +26,6 @@ def tokenizer(model_folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(model_folder)
-
-
-class Asked:
-    """An engine run batch by batch as planned, with a record of what it was asked."""
-
-    def __init__(self, engine: Any) -> None:
-        self.engine = engine
-        self.max_length = engine.max_length
-        self.score_calls: list[list[Any]] = []
-        self.generate_calls: list[list[Any]] = []
-
-    def score(self, requests: Sequence[Any]) -> list[Any]:
-        self.score_calls.append(list(requests))
-        return _in_batches(requests, self.engine.plan_scoring, self.engine.score)
-
-    def generate(self, requests: Sequence[Any]) -> list[Any]:
-        self.generate_calls.append(list(requests))
-        return _in_batches(requests, self.engine.plan_generation, self.engine.generate)
-
-
-def _in_batches(requests: Sequence[Any], plan: Callable, compute: Callable) -> list[Any]:
-    answers: dict[int, Any] = {}
-    for batch in plan(requests):
-        answers.update(
-            zip(batch.requests, compute([requests[i] for i in batch.requests]), strict=True)
-        )
-    return [answers[i] for i in range(len(requests))]
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def evaluation(engine: Any, tokenizer: Any, benchmarks: Path) -> Evaluation:
-    from conftest import Asked
+    from asked import Asked
 
     asked = Asked(engine)
     task_set = load_tasks(resolve(["piqa", "nq_open"]), data_dir=benchmarks, limit=3)
@@ -77,7 +77,7 @@ def test_results_carry_items_and_stable_names(evaluation: Evaluation) -> None:
 def test_repeated_documents_get_names_of_their_own(
     engine: Any, tokenizer: Any, tmp_path: Path
 ) -> None:
-    from conftest import Asked
+    from asked import Asked
 
     row = {"q": "Tom went to the", "c": ["park.", "moon."], "g": 0}
     (tmp_path / "rows.jsonl").write_text((json.dumps(row) + "\n") * 3)
