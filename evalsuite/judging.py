@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite.config import RunConfig
+from evalsuite.engine.llama.checkpoint import check_checkpoint
 from evalsuite.files import write_atomically
 from evalsuite.inference import Inference
 from evalsuite.judge import (
@@ -38,8 +39,17 @@ from evalsuite.judge import (
 )
 from evalsuite.judge.answers import answer_questions
 from evalsuite.loading import LoadedModel, load
-from evalsuite.models import ModelSpec, Weights, locate_all, named_template, resolve_models
-from evalsuite.models.encoding import ChatEncoder
+from evalsuite.models import (
+    ChatEncoder,
+    ChatTemplate,
+    ModelSpec,
+    Weights,
+    check_tokenizer,
+    choose_template,
+    locate_all,
+    named_template,
+    resolve_models,
+)
 from evalsuite.progress import Progress
 from evalsuite.records import GenerateRequest, UserError
 from evalsuite.store import Store
@@ -49,12 +59,21 @@ _BASE_MODEL_TEMPLATE = "zero_shot"
 
 
 @dataclass(frozen=True, slots=True)
+class LocalModel:
+    """A judge on this machine, not loaded yet."""
+
+    model: ModelSpec
+    weights: Weights
+    template: ChatTemplate
+
+
+@dataclass(frozen=True, slots=True)
 class JudgePlan:
     """Who judges what. `local` is the judge's own model when it runs on this machine."""
 
     spec: JudgeSpec
     questions: tuple[Question, ...] = ()
-    local: tuple[ModelSpec, Weights] | None = None
+    local: LocalModel | None = None
 
     @property
     def plays(self) -> bool:
@@ -93,15 +112,26 @@ def prepare_judge(config: RunConfig, models: Sequence[ModelSpec]) -> JudgePlan:
             questions, len(models), spec, preset, repeats=config.judge_repeats
         )
         agree(estimate, spec.name, None, paid=True)
-    return JudgePlan(spec, questions, _local_judge(spec) if spec.kind == "local" else None)
+    return JudgePlan(spec, questions, _local_judge(spec, config) if spec.kind == "local" else None)
 
 
-def _local_judge(spec: JudgeSpec) -> tuple[ModelSpec, Weights]:
+def _local_judge(spec: JudgeSpec, config: RunConfig) -> LocalModel:
     model = replace(resolve_models([spec.model])[0], label="judge")
     found, missing = locate_all([model])
     if missing:
         raise missing[0]
-    return model, found[model.label]
+    weights = found[model.label]
+    check_checkpoint(weights.folder)
+    check_tokenizer(weights.folder, spec.name)
+    template = choose_template(model, weights.folder)
+    if template is None and config.template is not None:
+        template = named_template(config.template)
+    if template is None:
+        raise UserError(
+            f"--judge {spec.name}: this model has no prompt format for conversations; name one "
+            "with --template"
+        )
+    return LocalModel(model, weights, template)
 
 
 def answer(plan: JudgePlan, model: LoadedModel, inference: Inference) -> list[Answer]:
@@ -128,8 +158,9 @@ def play(
     """
     local = None
     if plan.local is not None:
-        judge = load(*plan.local, config, store)
-        local = _as_judge(judge, Inference(judge.engine, store, run, progress))
+        judge = load(plan.local.model, plan.local.weights, config, store)
+        inference = Inference(judge.engine, store, run, progress, refresh=config.refresh)
+        local = _as_judge(judge, plan.local.template, inference)
     return judge_run(
         plan.questions,
         answers,
@@ -143,13 +174,8 @@ def play(
     )
 
 
-def _as_judge(model: LoadedModel, inference: Inference) -> LocalJudge:
-    if model.template is None:
-        raise UserError(
-            f"--judge local:{model.weights.source}: this model has no prompt format for "
-            "conversations, so it can't judge; name one with --template"
-        )
-    template, encoder = model.template, ChatEncoder(model.tokenizer, model.template)
+def _as_judge(model: LoadedModel, template: ChatTemplate, inference: Inference) -> LocalJudge:
+    encoder = ChatEncoder(model.tokenizer, template)
 
     def generate(
         chats: Sequence[Sequence[Mapping[str, str]]], most_new_tokens: int, temperature: float
@@ -169,7 +195,8 @@ def _as_judge(model: LoadedModel, inference: Inference) -> LocalJudge:
             for request, response in zip(requests, inference.generate(requests), strict=True)
         ]
 
-    return LocalJudge(f"{model.hashes.weights} {dict(model.engine.identity)}", generate)
+    identity = f"{dict(model.engine.identity)} {template.name} {template.source}"
+    return LocalJudge(identity, generate)
 
 
 def write_games(

@@ -148,7 +148,9 @@ def _row(games: Sequence[Game], kept: _Kept, texts: Texts) -> dict[str, Any]:
             _numbers(kept.answers.get(name, {}).get(one), number, texts)
             for name in (decision.a, decision.b)
         ],
-        "games": [_game(game, decision.a, texts) for game in games],
+        "games": sorted(
+            (_game(game, decision.a, texts) for game in games), key=lambda game: game["first"]
+        ),
     }
     if decision.repeat > 1:
         row["repeat"] = decision.repeat

@@ -104,7 +104,10 @@ def test_a_checked_answer_says_right_or_wrong(
 ) -> None:
     opened = open_page(duel_run / "report.html")
     page = opened.page
+    opened.filter("games", outcome="tie")
+    assert all("both wrong" in row for row in opened.rows("games"))
     opened.filter("games", model="demo-large", outcome="won")
+    assert all("demo-large: right, demo-small: wrong" in row for row in opened.rows("games"))
     page.locator("#game-list tbody tr button").first.focus()
     page.keyboard.press("Enter")
     text = page.locator("dialog#game[open]").inner_text()

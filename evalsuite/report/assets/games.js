@@ -31,7 +31,9 @@ function browseGames(data) {
     const graded = row.games.find((its) => its.scores);
     if (graded) {
       const names = shown(row, graded);
-      return graded.scores.map((score, i) => `${names[i]}: ${grade(row, score)}`).join(", ");
+      const grades = graded.scores.map((score) => grade(row, score));
+      if (grades[0] === grades[1]) return `both ${grades[0]}`;
+      return grades.map((its, i) => `${names[i]}: ${its}`).join(", ");
     }
     return row.games.map((its) => its.error).find(Boolean) || "";
   }

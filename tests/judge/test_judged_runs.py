@@ -1,0 +1,101 @@
+"""Judged games inside whole runs: a judge behind HTTP, one that is gone, and a local one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from judge_server import JudgeServer
+
+from evalsuite.cli import main
+
+SMALL = ("--tasks", "starter_commonsense", "--limit", "2", "--progress", "none")
+QUESTIONS = [
+    {"question_id": 1, "category": "math", "turns": ["Question: What is 2 + 2?\nAnswer:"]},
+    {"question_id": 2, "category": "knowledge", "turns": ["Question: What is hot?\nAnswer:"]},
+]
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    path = tmp_path / "questions.jsonl"
+    path.write_text("".join(json.dumps(question) + "\n" for question in QUESTIONS))
+    return path
+
+
+def run(place: Path, judge: str, questions: Path, *flags: str) -> int:
+    where = ("--output", str(place / "run"), "--store", str(place / "store.db"))
+    asked = ("--judge", judge, "--judge-questions", str(questions))
+    return main(["run", *SMALL, *asked, *where, *flags])
+
+
+def games(place: Path) -> list[dict[str, Any]]:
+    lines = (place / "run" / "matches.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def board(place: Path) -> dict[str, Any]:
+    return json.loads((place / "run" / "leaderboard.json").read_text())
+
+
+def test_a_server_judges_the_demo_models_and_is_asked_once(tmp_path: Path, questions: Path) -> None:
+    with JudgeServer() as server:
+        assert run(tmp_path, f"openai:judge@{server.url}", questions) == 0
+        asked = len(server.requests)
+        assert asked > 0
+        played = games(tmp_path)
+        assert len(played) == 2 * len(QUESTIONS)
+        assert all(game["verdict"] in ("first", "second", "tie") for game in played)
+        assert all(game["raw_reply"] for game in played)
+        assert len(board(tmp_path)["pairs"]) == 1
+        # A second run finds every judgment in the store.
+        assert run(tmp_path, f"openai:judge@{server.url}", questions) == 0
+        assert len(server.requests) == asked
+
+
+def test_without_a_server_the_scores_are_kept_and_the_judge_is_named(
+    tmp_path: Path, questions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with JudgeServer() as server:
+        url = server.url
+    assert run(tmp_path, f"openai:judge@{url}", questions) == 4
+    shown = capsys.readouterr().err
+    assert shown.count("failed: judge") == 1
+    assert shown.count("\n") == 1
+    saved = board(tmp_path)
+    assert saved["failed"][0]["stage"] == "judge"
+    assert all(model["tasks"] for model in saved["models"])
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_a_local_model_judges_without_a_network(
+    tmp_path: Path, questions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The small demo model knows nothing of judging: its replies are invalid, counted and no wins.
+    code = run(tmp_path, "local:demo-small", questions, "--template", "zero_shot")
+    assert code == 0, capsys.readouterr().err
+    played = games(tmp_path)
+    assert len(played) == 2 * len(QUESTIONS)
+    assert {game["judge"] for game in played} == {"local:demo-small"}
+    invalid = sum(game["verdict"] == "invalid" for game in played)
+    pair = board(tmp_path)["pairs"][0]
+    assert pair["wins_a"] + pair["wins_b"] + pair["ties"] + pair["invalid"] == len(QUESTIONS)
+    assert board(tmp_path)["judge_audit"]["local:demo-small"]["invalid_rate"] == invalid / 4
+
+
+def test_a_paid_judge_wants_a_budget_before_anything_runs(
+    tmp_path: Path,
+    questions: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-a-test")
+    assert run(tmp_path, "gpt-4", questions) == 2
+    shown = capsys.readouterr().err
+    assert "--budget" in shown
+    assert "$" in shown
+    assert shown.count("\n") == 1
+    assert "sk-secret" not in shown
+    assert not (tmp_path / "run").exists()
