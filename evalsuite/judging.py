@@ -20,6 +20,7 @@ from evalsuite.files import write_atomically
 from evalsuite.inference import Inference
 from evalsuite.judge import (
     Answer,
+    CostEstimate,
     JudgeResult,
     JudgeSpec,
     LocalJudge,
@@ -37,7 +38,7 @@ from evalsuite.judge import (
     read_questions,
     resolve_judge,
 )
-from evalsuite.judge.answers import answer_questions
+from evalsuite.judge.answers import Asker
 from evalsuite.loading import LoadedModel, load
 from evalsuite.models import (
     ChatEncoder,
@@ -81,8 +82,10 @@ class JudgePlan:
         return bool(self.questions)
 
 
-def prepare_judge(config: RunConfig, models: Sequence[ModelSpec]) -> JudgePlan:
-    """Settles the judge, its questions and its cost; sends nothing.
+def prepare_judge(
+    config: RunConfig, models: Sequence[ModelSpec], *, spends: bool = True
+) -> JudgePlan:
+    """Settles the judge, its questions and, when the caller `spends`, its cost; sends nothing.
 
     Raises:
         UserError: an unknown judge, a missing key, a bad file of questions, a local judge's model
@@ -106,13 +109,17 @@ def prepare_judge(config: RunConfig, models: Sequence[ModelSpec]) -> JudgePlan:
                 f"{path}: no question has a checkable reference; name a judge with --judge"
             )
         return JudgePlan(spec, checkable)
-    if spec.paid and config.budget is None and not sys.stdin.isatty():
-        preset = load_preset()
-        estimate = estimate_questions(
-            questions, len(models), spec, preset, repeats=config.judge_repeats
-        )
-        agree(estimate, spec.name, None, paid=True)
+    if spends and spec.paid and config.budget is None and not sys.stdin.isatty():
+        agree(estimate(config, spec, questions, len(models)), spec.name, None, paid=True)
     return JudgePlan(spec, questions, _local_judge(spec, config) if spec.kind == "local" else None)
+
+
+def estimate(
+    config: RunConfig, spec: JudgeSpec, questions: Sequence[Question], models: int
+) -> CostEstimate:
+    """The judge's calls, tokens and dollars before there are answers."""
+    preset = load_preset()
+    return estimate_questions(questions, models, spec, preset, repeats=config.judge_repeats)
 
 
 def _local_judge(spec: JudgeSpec, config: RunConfig) -> LocalModel:
@@ -134,13 +141,11 @@ def _local_judge(spec: JudgeSpec, config: RunConfig) -> LocalModel:
     return LocalModel(model, weights, template)
 
 
-def answer(plan: JudgePlan, model: LoadedModel, inference: Inference) -> list[Answer]:
-    """A model's answers to the plan's questions, in its own prompt format."""
-    template = model.template or named_template(_BASE_MODEL_TEMPLATE)
+def asker(template: ChatTemplate | None, tokenizer: Any, max_length: int) -> Asker:
+    """Who puts the judge's questions to a model with this prompt format (None: a base model)."""
+    template = template or named_template(_BASE_MODEL_TEMPLATE)
     assert template is not None  # the fallback is one of ours and has a text
-    return answer_questions(
-        plan.questions, model.tokenizer, template, model.engine.max_length, inference.generate
-    )
+    return Asker(tokenizer, template, max_length)
 
 
 def play(

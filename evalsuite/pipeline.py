@@ -26,7 +26,7 @@ from evalsuite.engine.llama.checkpoint import check_checkpoint
 from evalsuite.harness.catalog import TaskSpec, resolve
 from evalsuite.inference import Inference, Usage
 from evalsuite.judge import Answer, JudgeResult
-from evalsuite.judging import JudgePlan, answer, play, prepare_judge, write_games
+from evalsuite.judging import JudgePlan, asker, play, prepare_judge, write_games
 from evalsuite.loading import load
 from evalsuite.models import ModelSpec, Weights, check_tokenizer, locate_all, resolve_models
 from evalsuite.progress import Progress, make_progress
@@ -81,8 +81,10 @@ class Measured:
     notes: tuple[str, ...]
 
 
-def prepare(config: RunConfig) -> Prepared:
+def prepare(config: RunConfig, *, spends: bool = True) -> Prepared:
     """Checks every name of a config: seconds, whatever the models' size.
+
+    `spends` False: nothing will be run, so nobody has to agree to a judge's cost.
 
     Raises:
         UserError: a model, a checkpoint's file, a task or a judge that is not what it should be,
@@ -92,7 +94,7 @@ def prepare(config: RunConfig) -> Prepared:
     tasks = resolve(config.tasks or default_tasks(models))
     if config.data_dir is not None and not config.data_dir.is_dir():
         raise UserError(f"--data-dir {config.data_dir}: no such folder")
-    judge = prepare_judge(config, models)
+    judge = prepare_judge(config, models, spends=spends)
     weights, unavailable = locate_all(models)
     if not weights:
         raise UserError("\n".join(str(error) for error in unavailable))
@@ -232,7 +234,8 @@ def _measure(
     )
     evaluation = evaluate(task_set, lm, model=spec.label)
     clock.append(time.monotonic())
-    answers = answer(prepared.judge, model, inference) if prepared.judge.plays else []
+    asking = asker(model.template, model.tokenizer, model.engine.max_length)
+    answers = asking.answers(prepared.judge.questions, inference.generate)
     clock.append(time.monotonic())
     about = model.about()
     written = write_results(

@@ -7,8 +7,8 @@ and writes nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,8 @@ from evalsuite.config import RunConfig
 from evalsuite.engine.base import generation_input, scoring_input
 from evalsuite.engine.llama import plan as llama
 from evalsuite.engine.llama.checkpoint import open_checkpoint
-from evalsuite.models import load_tokenizer
+from evalsuite.judging import JudgePlan, asker, estimate
+from evalsuite.models import ModelSpec, choose_template, load_tokenizer
 from evalsuite.pipeline import load_task_set, prepare
 from evalsuite.progress import duration, make_progress
 
@@ -48,28 +49,50 @@ class ModelPlan:
     seconds: float
 
 
-def plan(config: RunConfig) -> tuple[ModelPlan, ...]:
-    """The work of each model of a config, in order.
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What a run would take. `judge` is one line on its calls and cost; "" without such a judge.
+
+    Prompts of later turns hold the answers to earlier ones, so `later_turns` requests a model are
+    counted but their tokens are not.
+    """
+
+    models: tuple[ModelPlan, ...]
+    judge: str
+    later_turns: int
+
+
+def plan(config: RunConfig) -> RunPlan:
+    """The work of each model of a config, in order, and the judge's.
 
     Raises:
         UserError: as `pipeline.run` does for the same config.
     """
     progress = make_progress(config.progress)
-    prepared = prepare(config)
+    prepared = prepare(config, spends=False)
     progress.note("reading data and building requests …")
     task_set = load_task_set(config, prepared)
     for note in task_set.warnings:
         progress.note(f"note: {note}")
-    return tuple(
-        _plan_model(spec.label, prepared.weights[spec.label].folder, config, task_set)
-        for spec in prepared.models
+    judge = prepared.judge
+    cost = ""
+    if judge.plays and judge.spec.kind != "reference":
+        bill = estimate(config, judge.spec, judge.questions, len(prepared.models))
+        cost = bill.describe(judge.spec.name)
+    return RunPlan(
+        tuple(
+            _plan_model(spec, prepared.weights[spec.label].folder, config, task_set, judge)
+            for spec in prepared.models
+        ),
+        cost,
+        sum(len(question.turns) - 1 for question in judge.questions),
     )
 
 
-def describe(plans: Sequence[ModelPlan]) -> str:
-    """The plans as a person reads them."""
+def describe(planned: RunPlan) -> str:
+    """The plan as a person reads it."""
     parts = []
-    for p in plans:
+    for p in planned.models:
         shared = p.total_tokens / max(p.distinct_tokens, 1)
         lines = [
             f"{p.model}: {p.parameters:,} parameters in {p.dtype} on {p.device}",
@@ -84,11 +107,17 @@ def describe(plans: Sequence[ModelPlan]) -> str:
             lines[4] += " if every answer takes all the tokens it may"
         if p.truncated:
             lines.append(f"  truncated {p.truncated:,} requests are longer than the context")
+        if planned.later_turns:
+            lines.append(f"  besides   {planned.later_turns} answers to second turns")
         parts.append("\n".join(lines))
+    if planned.judge:
+        parts.append(f"judging: {planned.judge}")
     return "\n".join(parts)
 
 
-def _plan_model(label: str, folder: Path, config: RunConfig, task_set: TaskSet) -> ModelPlan:
+def _plan_model(
+    spec: ModelSpec, folder: Path, config: RunConfig, task_set: TaskSet, judge: JudgePlan
+) -> ModelPlan:
     from evalsuite.engine.llama.engine import resolve_device, resolve_dtype, resolve_max_length
     from evalsuite.harness.adapter import token_requests
 
@@ -97,37 +126,42 @@ def _plan_model(label: str, folder: Path, config: RunConfig, task_set: TaskSet) 
     dtype = resolve_dtype(config.dtype, checkpoint.dtype, device)
     context = resolve_max_length(config.max_length, shape)
     limits = llama.Limits.default(device.type, dtype.itemsize)
-    tokenizer = load_tokenizer(folder, label)
+    tokenizer = load_tokenizer(folder, spec.label)
     score, generate = token_requests(task_set, tokenizer, context, run_seed=config.seed)
-    # Equal requests are computed once, as inference does it.
-    to_score, to_generate = list(dict.fromkeys(score)), list(dict.fromkeys(generate))
+    asking = asker(choose_template(spec, folder), tokenizer, context)
+    answers = [asking.request(question, 0) for question in judge.questions]
+    # Equal requests are computed once and each kind by itself, as inference does it.
+    to_score = list(dict.fromkeys(score))
+    to_generate = [list(dict.fromkeys(generate)), list(dict.fromkeys(answers))]
     packs = llama.plan_scoring(to_score, context, limits)
-    groups = llama.plan_generation(to_generate, context, shape, limits)
+    groups = [llama.plan_generation(part, context, shape, limits) for part in to_generate]
+    batches = [*packs, *chain.from_iterable(groups)]
 
     operations = 2 * shape.parameters * sum(pack.distinct_tokens for pack in packs)
     seconds = operations / (_SCORING_SHARE * _matrix_rate(device, dtype)) if packs else 0.0
-    for group in groups:
-        news = [to_generate[i].max_new_tokens for i in group.requests]
-        seconds += llama.generation_seconds(
-            shape,
-            limits,
-            prompt_tokens=group.distinct_tokens - sum(news),
-            new_tokens=sum(news),
-            steps=max(news),
-        )
+    for part, its in zip(to_generate, groups, strict=True):
+        for group in its:
+            news = [part[i].max_new_tokens for i in group.requests]
+            seconds += llama.generation_seconds(
+                shape,
+                limits,
+                prompt_tokens=group.distinct_tokens - sum(news),
+                new_tokens=sum(news),
+                steps=max(news),
+            )
     return ModelPlan(
-        model=label,
+        model=spec.label,
         parameters=shape.parameters,
         dtype=str(dtype).removeprefix("torch."),
         device=str(device),
         score_requests=len(score),
-        generate_requests=len(generate),
-        distinct_tokens=sum(batch.distinct_tokens for batch in [*packs, *groups]),
-        total_tokens=sum(batch.total_tokens for batch in [*packs, *groups]),
-        most_new_tokens=sum(request.max_new_tokens for request in to_generate),
+        generate_requests=len(generate) + len(answers),
+        distinct_tokens=sum(batch.distinct_tokens for batch in batches),
+        total_tokens=sum(batch.total_tokens for batch in batches),
+        most_new_tokens=sum(request.max_new_tokens for request in chain(*to_generate)),
         truncated=sum(scoring_input(request, context)[1] > 0 for request in score)
-        + sum(generation_input(request, context)[2] > 0 for request in generate),
-        memory_bytes=llama.memory_bytes(shape, limits, packs, groups),
+        + sum(generation_input(request, context)[2] > 0 for request in [*generate, *answers]),
+        memory_bytes=llama.memory_bytes(shape, limits, packs, list(chain.from_iterable(groups))),
         seconds=seconds,
     )
 

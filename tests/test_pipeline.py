@@ -338,7 +338,7 @@ def test_a_plan_is_exact(whole: Path) -> None:
 
     values = {"tasks": list(TASKS), "limit": 40, "progress": "none", "dtype": "float32"}
     usage = read_manifest(whole / "run")["usage"]
-    for planned in plan(make_config(values)):
+    for planned in plan(make_config(values)).models:
         done = usage[planned.model]
         assert planned.score_requests + planned.generate_requests == done["requests"]
         assert planned.distinct_tokens == done["distinct_tokens"]

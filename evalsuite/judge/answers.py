@@ -7,6 +7,8 @@ that it is given.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from evalsuite.judge.questions import answer_prompts, is_plain
@@ -22,36 +24,46 @@ _LINE_TOKENS = 48
 Generate = Callable[[Sequence[GenerateRequest]], list[GenerateResponse]]
 
 
-def answer_questions(
-    questions: Sequence[Question],
-    tokenizer: Any,
-    template: ChatTemplate,
-    max_length: int,
-    generate: Generate,
-) -> list[Answer]:
-    """A model's greedy answers to all turns of all questions, in their order.
+@dataclass(frozen=True)
+class Asker:
+    """Puts questions to one model: its tokenizer, its prompt format, its context in tokens.
 
     Questions of the form "Question: …\\nAnswer:" are put as they stand and answered by one line;
-    all others are conversations in the model's prompt format. `generate` is called once a turn.
-
-    Raises:
-        UserError: the tokenizer or the template can't take a conversation.
+    all others are conversations in the model's prompt format.
     """
-    encoder: ChatEncoder | None = None
-    given: list[list[str]] = [[] for _ in questions]
-    most = min(MOST_NEW_TOKENS, max_length // 2)
-    for turn in range(max((len(question.turns) for question in questions), default=0)):
-        asked = [i for i, question in enumerate(questions) if turn < len(question.turns)]
-        requests = []
-        for i in asked:
-            question = questions[i]
-            if is_plain(question):
-                tokens = tuple(tokenizer(question.turns[turn])["input_ids"])
-                requests.append(GenerateRequest(tokens, min(_LINE_TOKENS, most), ("\n",)))
-                continue
-            encoder = encoder or ChatEncoder(tokenizer, template)
-            prompt = encoder.encode(answer_prompts(question, turn, given[i]))
-            requests.append(GenerateRequest(prompt.tokens, most, template.stop_strings))
-        for i, response in zip(asked, generate(requests), strict=True):
-            given[i].append(response.text.strip())
-    return [Answer(q.question_id, tuple(turns)) for q, turns in zip(questions, given, strict=True)]
+
+    tokenizer: Any
+    template: ChatTemplate
+    max_length: int
+
+    def request(
+        self, question: Question, turn: int, previous: Sequence[str] = ()
+    ) -> GenerateRequest:
+        """The greedy request for a turn (0 is the first), given the model's earlier answers.
+
+        Raises:
+            UserError: the tokenizer or the template can't take the conversation.
+        """
+        most = min(MOST_NEW_TOKENS, self.max_length // 2)
+        if is_plain(question):
+            tokens = tuple(self.tokenizer(question.turns[turn])["input_ids"])
+            return GenerateRequest(tokens, min(_LINE_TOKENS, most), ("\n",))
+        prompt = self._encoder.encode(answer_prompts(question, turn, previous))
+        return GenerateRequest(prompt.tokens, most, self.template.stop_strings)
+
+    def answers(self, questions: Sequence[Question], generate: Generate) -> list[Answer]:
+        """The model's answers to all turns; `generate` is called once a turn."""
+        given: list[list[str]] = [[] for _ in questions]
+        for turn in range(max((len(question.turns) for question in questions), default=0)):
+            asked = [i for i, question in enumerate(questions) if turn < len(question.turns)]
+            requests = [self.request(questions[i], turn, given[i]) for i in asked]
+            for i, response in zip(asked, generate(requests), strict=True):
+                given[i].append(response.text.strip())
+        return [
+            Answer(question.question_id, tuple(turns))
+            for question, turns in zip(questions, given, strict=True)
+        ]
+
+    @cached_property
+    def _encoder(self) -> ChatEncoder:
+        return ChatEncoder(self.tokenizer, self.template)

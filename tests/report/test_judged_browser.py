@@ -71,6 +71,7 @@ def test_a_game_with_both_orders(league_run: Path, open_page: Callable[..., Any]
     run = load_run(league_run)
     games = [g for g in run.games() if g.question_id == 4 and g.turn == 2]
     pair = [g for g in games if {g.first, g.second} == {"Llama-0-Instruct", "Llama-1-Instruct"}]
+    pair.sort(key=lambda game: game.first)  # shown so, however they were played
     link = "#game=gpt-4/4/2/Llama-0-Instruct/Llama-1-Instruct"
     opened = open_page(league_run / "report.html", link)
     page = opened.page
