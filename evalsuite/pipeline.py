@@ -101,6 +101,8 @@ def prepare(config: RunConfig, *, spends: bool = True) -> Prepared:
     for label, its in weights.items():
         check_checkpoint(its.folder)
         check_tokenizer(its.folder, label)
+    if len(weights) < 2:
+        judge = dataclasses.replace(judge, questions=())  # there is nobody left to play against
     from evalsuite.engine.llama.engine import resolve_device  # imports torch: after the rest
 
     resolve_device(config.device)
