@@ -24,18 +24,21 @@ COMPARED = ("weight", "size", "speed", "heat", "place")
 
 
 def questions() -> list[dict[str, object]]:
-    """The rows of the file: category by category, equal shares of an item's kinds."""
+    """The rows of the file: category by category, equal shares of an item's kinds.
+
+    Most are of what the demo models can know, so that games tell them apart.
+    """
     taken = {item.prompt for items in starter().values() for item in items}
     math = arithmetic.starter_items(DRAWN)
     parts = (
-        ("math", "number", 8, math["starter_math"]),
+        ("math", "number", 4, math["starter_math"]),
         ("reasoning", "number", 8, math["starter_math_word"]),
-        ("coding", "exact", 8, programs.starter_items(DRAWN)["starter_code_output"]),
-        ("knowledge", "contains", 12, world.starter_items(DRAWN)["starter_qa_open"]),
+        ("coding", "exact", 4, programs.starter_items(DRAWN)["starter_code_output"]),
+        ("knowledge", "contains", 20, world.starter_items(DRAWN)["starter_qa_open"]),
         (
             "common-sense",
             "contains",
-            8,
+            12,
             [
                 item
                 for item in commonsense.starter_items(DRAWN_COMMONSENSE)["starter_commonsense"]
