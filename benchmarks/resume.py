@@ -62,9 +62,17 @@ def disturb(command: list[str], place: Path, usual: float, rng: random.Random) -
             process.kill()
             process.wait()
             kills += 1
+            if finished(place):  # killed on its way out, with everything written
+                return kills
             continue
         finish(process)
         return kills
+
+
+def finished(place: Path) -> bool:
+    """Whether the run's manifest says that it has ended."""
+    manifest = place / "run" / "manifest.json"
+    return manifest.is_file() and json.loads(manifest.read_text())["status"] == "finished"
 
 
 def start(command: list[str], place: Path) -> subprocess.Popen[bytes]:

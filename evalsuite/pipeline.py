@@ -309,40 +309,40 @@ def _finish(
     judged = judge_summary(games.games, prepared.order, seed=config.seed)
     board = with_judges(board, judged)
     write_leaderboard(folder.path, board)
-    folder.write_manifest(
-        {
-            "evalsuite": __version__,
-            "status": "finished",
-            "finished": times["finished"],
-            "command": shlex.join(["evalsuite", *_command_line()]),
-            "config": config.flags(),
-            "measured": {**config.identity(), "judge": prepared.judge.spec.name},
-            "seed": config.seed,
-            "models": [part.about for part in measured.values()],
-            "tasks": {name: dataclasses.asdict(info) for name, info in task_set.infos.items()},
-            "judging": {
-                "judge": prepared.judge.spec.name,
-                "model": prepared.judge.spec.model,
-                "endpoint": prepared.judge.spec.endpoint,
-                "served": list(games.served),
-                "games": len(games.games),
-                "pending": games.pending,
-                "calls": games.calls,
-                "from_store": games.from_store,
-                "dollars": games.dollars,
-            },
-            "usage": {label: dataclasses.asdict(part.usage) for label, part in measured.items()},
-            "notes": [
-                *task_set.warnings,
-                *games.notes,
-                *judged.notes,
-                *(f"{label}: {note}" for label, part in measured.items() for note in part.notes),
-            ],
-            "versions": versions(),
-            "hardware": hardware(),
-        }
-    )
+    manifest = {
+        "evalsuite": __version__,
+        "finished": times["finished"],
+        "command": shlex.join(["evalsuite", *_command_line()]),
+        "config": config.flags(),
+        "measured": {**config.identity(), "judge": prepared.judge.spec.name},
+        "seed": config.seed,
+        "models": [part.about for part in measured.values()],
+        "tasks": {name: dataclasses.asdict(info) for name, info in task_set.infos.items()},
+        "judging": {
+            "judge": prepared.judge.spec.name,
+            "model": prepared.judge.spec.model,
+            "endpoint": prepared.judge.spec.endpoint,
+            "served": list(games.served),
+            "games": len(games.games),
+            "pending": games.pending,
+            "calls": games.calls,
+            "from_store": games.from_store,
+            "dollars": games.dollars,
+        },
+        "usage": {label: dataclasses.asdict(part.usage) for label, part in measured.items()},
+        "notes": [
+            *task_set.warnings,
+            *games.notes,
+            *judged.notes,
+            *(f"{label}: {note}" for label, part in measured.items() for note in part.notes),
+        ],
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+    # "finished" is the last word: a run that is killed before it goes on with what it had.
+    folder.write_manifest({**manifest, "status": "running"})
     page = build_report([folder.path], None)
+    folder.write_manifest({**manifest, "status": "finished"})
     return Outcome(folder.path, page, board, EXIT_PART_FAILED if board.failed else 0)
 
 
