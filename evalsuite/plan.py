@@ -18,7 +18,7 @@ from evalsuite.engine.llama import plan as llama
 from evalsuite.engine.llama.checkpoint import open_checkpoint
 from evalsuite.judging import JudgePlan, asker, estimate
 from evalsuite.models import ModelSpec, choose_template, load_tokenizer
-from evalsuite.pipeline import load_task_set, prepare
+from evalsuite.preparation import load_task_set, prepare
 from evalsuite.progress import duration, make_progress
 
 if TYPE_CHECKING:
