@@ -166,7 +166,7 @@ def _measure(
     evaluation = evaluate(task_set, lm, model=spec.label)
     clock.append(time.monotonic())
     asking = asker(model.template, model.tokenizer, model.engine.max_length)
-    answers = asking.answers(prepared.judge.questions, inference.generate)
+    answers, cut = asking.answers(prepared.judge.questions, inference.generate)
     clock.append(time.monotonic())
     about = model.about()
     written = write_results(
@@ -178,8 +178,10 @@ def _measure(
         "evaluate_seconds": clock[2] - clock[1],
         "answer_seconds": clock[3] - clock[2],
     }
-    notes = (*model.warnings, *evaluation.warnings)
-    return Measured(evaluation.results, tuple(answers), about, inference.usage, times, notes)
+    notes = [*model.warnings, *evaluation.warnings]
+    if cut:
+        notes.append(f"{cut} of the judge's questions were cut on the left to fit the context")
+    return Measured(evaluation.results, tuple(answers), about, inference.usage, times, tuple(notes))
 
 
 def _judge(

@@ -51,18 +51,26 @@ class Asker:
         prompt = self._encoder.encode(answer_prompts(question, turn, previous))
         return GenerateRequest(prompt.tokens, most, self.template.stop_strings)
 
-    def answers(self, questions: Sequence[Question], generate: Generate) -> list[Answer]:
-        """The model's answers to all turns; `generate` is called once a turn."""
+    def answers(
+        self, questions: Sequence[Question], generate: Generate
+    ) -> tuple[list[Answer], int]:
+        """The model's answers to all turns, and how many prompts lost tokens to the context.
+
+        `generate` is called once a turn.
+        """
         given: list[list[str]] = [[] for _ in questions]
+        cut = 0
         for turn in range(max((len(question.turns) for question in questions), default=0)):
             asked = [i for i, question in enumerate(questions) if turn < len(question.turns)]
             requests = [self.request(questions[i], turn, given[i]) for i in asked]
             for i, response in zip(asked, generate(requests), strict=True):
                 given[i].append(response.text.strip())
-        return [
+                cut += response.truncated > 0
+        answers = [
             Answer(question.question_id, tuple(turns))
             for question, turns in zip(questions, given, strict=True)
         ]
+        return answers, cut
 
     @cached_property
     def _encoder(self) -> ChatEncoder:
