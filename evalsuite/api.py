@@ -13,10 +13,13 @@ from typing import Any
 from evalsuite.config import make_config
 from evalsuite.leaderboard import Run
 from evalsuite.leaderboard import load_run as _load_run
+from evalsuite.records import UserError
 
 
-def evaluate(models: str | Sequence[str] = (), **flags: Any) -> Run:
+def evaluate(models: str | Sequence[str] | None = None, **flags: Any) -> Run:
     """Evaluates models and returns the finished run; `flags` are those of `evalsuite run`.
+
+    Without `models` it is the embedded demo pair.
 
         run = evaluate(["./my-finetune", "vicuna-7b"], tasks=["core"], limit=100)
         run.leaderboard.models[0].overall
@@ -25,13 +28,17 @@ def evaluate(models: str | Sequence[str] = (), **flags: Any) -> Run:
     "none" here. What failed for a part of the run is in `leaderboard.failed`.
 
     Raises:
-        UserError: as the command, with exit_code 2.
+        UserError: as the command; an empty list of models.
     """
     from evalsuite.pipeline import run
 
     given = {"progress": "none", **flags}
-    named = [models] if isinstance(models, str) else list(models)
-    config = make_config({"models": named, **given}, "evaluate")
+    if models is not None:
+        given["models"] = [models] if isinstance(models, str) else list(models)
+        if not given["models"]:
+            # A search that found nothing must not come back as a leaderboard of toys.
+            raise UserError("evaluate: the list of models is empty")
+    config = make_config(given, "evaluate")
     return load_run(run(config).folder)
 
 

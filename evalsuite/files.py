@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from evalsuite.records import UserError
+
 # File systems allow 255 bytes; a name stands between "samples_" and "_<date>.jsonl".
 LONGEST_NAME = 150
 
@@ -23,7 +25,17 @@ def write_atomically(path: Path, text: str | Iterable[str]) -> None:
     """Writes a whole text file or nothing: into a neighbour first, renamed once it is on disk.
 
     A lone surrogate, which a model's tokens can leave behind, becomes "?".
+
+    Raises:
+        UserError: the file can't be written: a full disk, no permission.
     """
+    try:
+        _write_beside(path, text)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}", exit_code=4) from error
+
+
+def _write_beside(path: Path, text: str | Iterable[str]) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
     neighbour = Path(name)
     try:

@@ -31,7 +31,7 @@ from evalsuite.preparation import Prepared, load_task_set, prepare
 from evalsuite.progress import Progress, make_progress
 from evalsuite.records import Failure, Leaderboard, TaskResult, UserError
 from evalsuite.store import Store
-from evalsuite.store.run_folder import RunFolder
+from evalsuite.store.run_folder import FINISHED, PARTIAL, RUNNING, RunFolder
 
 if TYPE_CHECKING:
     from evalsuite.harness.tasks import TaskSet
@@ -51,10 +51,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one model's part of a run gave."""
+    """What one model's part of a run gave. `unanswered` says why there are no `answers`."""
 
     results: tuple[TaskResult, ...]
     answers: tuple[Answer, ...]
+    unanswered: str
     about: Mapping[str, Any]
     usage: Usage
     seconds: Mapping[str, float]
@@ -116,7 +117,8 @@ def _measure_all(
 ) -> tuple[dict[str, Measured], list[Failure]]:
     """Every model in turn; one that fails must not cost the others their results.
 
-    With none left there is nothing to report, and the last error itself is the outcome.
+    Raises:
+        UserError: none is left; one line a model says why.
     """
     measured: dict[str, Measured] = {}
     failed: list[Failure] = []
@@ -126,12 +128,23 @@ def _measure_all(
                 spec, config, prepared, task_set, folder, store, progress
             )
         except Exception as error:
+            _show(config, error)
             failed.append(Failure(spec.label, "", "infer", _one_line(error)))
-            if len(failed) == len(prepared.models):
-                raise
-            if config.debug:
-                traceback.print_exc()
+    if not measured:
+        raise UserError("\n".join(_said(failure) for failure in failed))
     return measured, failed
+
+
+def _show(config: RunConfig, error: Exception) -> None:
+    """The traceback of an error that does not end the run, for those who asked for it."""
+    if config.debug:
+        traceback.print_exception(error)
+
+
+def _said(failure: Failure) -> str:
+    """A failure as a line; many errors name their model already."""
+    named = failure.error.startswith(f"{failure.model}:")
+    return failure.error if named else f"{failure.model}: {failure.error}"
 
 
 def _measure(
@@ -164,24 +177,34 @@ def _measure(
         run_seed=config.seed,
     )
     evaluation = evaluate(task_set, lm, model=spec.label)
-    clock.append(time.monotonic())
-    asking = asker(model.template, model.tokenizer, model.engine.max_length)
-    answers, cut = asking.answers(prepared.judge.questions, inference.generate)
-    clock.append(time.monotonic())
     about = model.about()
+    # On disk before anything else is asked of the model: answering may fail, scores must not.
     written = write_results(
         folder.path, spec.label, evaluation, created=folder.created, about=about
     )
     about["folder"] = written.name
+    clock.append(time.monotonic())
+    notes = [*model.warnings, *evaluation.warnings]
+    answers: tuple[Answer, ...] = ()
+    unanswered = ""
+    try:
+        asking = asker(model.template, model.tokenizer, model.engine.max_length)
+        given, cut = asking.answers(prepared.judge.questions, inference.generate)
+        answers = tuple(given)
+        if cut:
+            notes.append(f"{cut} of the judge's questions were cut on the left to fit the context")
+    except Exception as error:
+        _show(config, error)
+        unanswered = _one_line(error)
+    clock.append(time.monotonic())
     times = {
         "load_seconds": clock[1] - clock[0],
         "evaluate_seconds": clock[2] - clock[1],
         "answer_seconds": clock[3] - clock[2],
     }
-    notes = [*model.warnings, *evaluation.warnings]
-    if cut:
-        notes.append(f"{cut} of the judge's questions were cut on the left to fit the context")
-    return Measured(evaluation.results, tuple(answers), about, inference.usage, times, tuple(notes))
+    return Measured(
+        evaluation.results, answers, unanswered, about, inference.usage, times, tuple(notes)
+    )
 
 
 def _judge(
@@ -192,22 +215,34 @@ def _judge(
     store: Store,
     progress: Progress,
 ) -> tuple[JudgeResult, list[Failure]]:
-    """The games between the models that were measured; a judge that fails costs no score."""
-    answers = {label: part.answers for label, part in measured.items()}
+    """The games between the models that answered; whatever fails here costs no score."""
+    failed = [
+        Failure(label, "", "judge", f"no answers to the judge's questions: {part.unanswered}")
+        for label, part in measured.items()
+        if part.unanswered
+    ]
+    answers = {label: part.answers for label, part in measured.items() if not part.unanswered}
     if not prepared.judge.plays or len(answers) < 2:
-        return JudgeResult(()), []
+        return JudgeResult(()), failed
     name = prepared.judge.spec.name
     try:
         result = play(prepared.judge, answers, config, store, folder.run, progress)
-    except UserError as error:
-        return JudgeResult(()), [Failure("", "", "judge", f"{name}: {error}")]
-    folders = {label: part.about["folder"] for label, part in measured.items()}
+    except Exception as error:
+        _show(config, error)
+        return JudgeResult(()), [*failed, Failure("", "", "judge", f"{name}: {_one_line(error)}")]
+    folders = {label: measured[label].about["folder"] for label in answers}
     write_games(folder.path, prepared.judge, answers, result, folders)
     left = result.failed + result.pending
-    why = result.stopped or "no reply after all retries; the same command asks again"
-    return result, (
-        [Failure("", "", "judge", f"{name}: {left} games are missing: {why}")] if left else []
-    )
+    if left:
+        why = result.stopped or "no reply after all retries; the same command asks again"
+        failed.append(Failure("", "", "judge", f"{name}: {left} games are missing: {why}"))
+    elif all(game.verdict == "invalid" for game in result.games):
+        failed.append(
+            Failure(
+                "", "", "judge", f"{name}: none of its replies holds a verdict that can be read"
+            )
+        )
+    return result, failed
 
 
 def _finish(
@@ -270,10 +305,11 @@ def _finish(
         "versions": versions(),
         "hardware": hardware(),
     }
-    # "finished" is the last word: a run that is killed before it goes on with what it had.
-    folder.write_manifest({**manifest, "status": "running"})
+    # The status is the last word: a run that is killed before it goes on with what it had, and one
+    # with a failed part, or games that a budget left over, is gone on with by the same command.
+    folder.write_manifest({**manifest, "status": RUNNING})
     page = build_report([folder.path], None)
-    folder.write_manifest({**manifest, "status": "finished"})
+    folder.write_manifest({**manifest, "status": PARTIAL if board.failed else FINISHED})
     return Outcome(folder.path, page, board, EXIT_PART_FAILED if board.failed else 0)
 
 

@@ -30,6 +30,8 @@ def test_what_is_wrong_is_a_user_error(tmp_path: Path) -> None:
         evalsuite.evaluate("demo-smal", output=tmp_path / "run")
     with pytest.raises(evalsuite.UserError, match="unknown key 'limt'; did you mean limit"):
         evalsuite.evaluate(limt=3)
+    with pytest.raises(evalsuite.UserError, match="list of models is empty"):
+        evalsuite.evaluate([])
     with pytest.raises(evalsuite.UserError):
         evalsuite.load_run(tmp_path)
 

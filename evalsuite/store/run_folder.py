@@ -19,6 +19,9 @@ from evalsuite.store.lock import FileLock
 
 MANIFEST = "manifest.json"
 _LOCK = ".lock"
+# What a manifest says of a run: going on or killed, ended with a failed part, ended well.
+RUNNING, PARTIAL, FINISHED = "running", "partial", "finished"
+OPEN = (RUNNING, PARTIAL)
 # Any of these in a folder means that a run, ours or another version's, has landed there.
 _FILES_OF_A_RUN = (MANIFEST, "leaderboard.json", "report.html")
 
@@ -33,13 +36,14 @@ class RunFolder(Closing):
     resumed: bool
     asked: Path
     _lock: FileLock
+    _made: tuple[Path, ...]
 
     @classmethod
     def open(cls, asked: Path, measured: Mapping[str, Any]) -> RunFolder:
         """The folder for a run of `measured` (what decides its numbers) at `asked`.
 
-        An unfinished run of the same thing there is resumed; any other run there is left alone,
-        and the next free name (`asked`-2, -3, …) is taken.
+        A run of the same thing there that is unfinished, or of which a part failed, is gone on
+        with; any other run there is left alone, and the next free name (`asked`-2, …) is taken.
 
         Raises:
             UserError: the folder can't be made or written, or another process is using it.
@@ -48,17 +52,21 @@ class RunFolder(Closing):
             path = asked if number == 1 else asked.with_name(f"{asked.name}-{number}")
             if path.exists() and not path.is_dir():
                 raise UserError(f"--output {path} is a file; it must be a folder")
-            if not any((path / name).exists() for name in _FILES_OF_A_RUN):
-                lock = _claim(path)
+            if _is_taken(path) and not _is_open(path, measured):
+                continue
+            lock, made = _claim(path)
+            # Another process may have used the folder between the look and the lock.
+            if not _is_taken(path):
                 run, created = uuid.uuid4().hex, datetime.now(UTC).replace(microsecond=0)
-                folder = cls(path, run, created, False, asked, lock)
-                folder.write_manifest({"status": "running", "measured": dict(measured)})
+                folder = cls(path, run, created, False, asked, lock, made)
+                folder.write_manifest({"status": RUNNING, "measured": dict(measured)})
                 return folder
-            manifest = _read_manifest(path)
-            if manifest.get("status") == "running" and manifest.get("measured") == measured:
-                lock = _claim(path)
+            if _is_open(path, measured):
+                manifest = _read_manifest(path)
                 created = datetime.fromisoformat(manifest["created"])
-                return cls(path, manifest["run"], created, True, asked, lock)
+                return cls(path, manifest["run"], created, True, asked, lock, ())
+            (path / _LOCK).unlink(missing_ok=True)
+            lock.close()
         raise UserError(f"no free name for a run beside {asked}; name another --output")
 
     def write_manifest(self, content: Mapping[str, Any]) -> None:
@@ -73,8 +81,10 @@ class RunFolder(Closing):
             return
         (self.path / MANIFEST).unlink(missing_ok=True)
         (self.path / _LOCK).unlink(missing_ok=True)
-        if not any(self.path.iterdir()):
-            self.path.rmdir()
+        for folder in self._made:
+            if any(folder.iterdir()):
+                break
+            folder.rmdir()
 
     def close(self) -> None:
         """Lets other processes use the folder."""
@@ -82,12 +92,24 @@ class RunFolder(Closing):
         self._lock.close()
 
 
-def _claim(path: Path) -> FileLock:
+def _is_taken(path: Path) -> bool:
+    return any((path / name).exists() for name in _FILES_OF_A_RUN)
+
+
+def _is_open(path: Path, measured: Mapping[str, Any]) -> bool:
+    """Whether the run in a folder is one of `measured` that there is more to do for."""
+    manifest = _read_manifest(path)
+    return manifest.get("status") in OPEN and manifest.get("measured") == measured
+
+
+def _claim(path: Path) -> tuple[FileLock, tuple[Path, ...]]:
+    """The lock on a folder, and which folders had to be made for it, the innermost first."""
+    made = tuple(folder for folder in (path, *path.parents) if not folder.exists())
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the output folder {path}: {error.strerror}") from error
-    return FileLock(path / _LOCK, f"the output folder {path}")
+    return FileLock(path / _LOCK, f"the output folder {path}"), made
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

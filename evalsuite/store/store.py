@@ -13,9 +13,11 @@ import re
 import sqlite3
 import zlib
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from evalsuite.files import Closing
 from evalsuite.records import GenerateResponse, Response, ScoreResponse, UserError
@@ -62,17 +64,17 @@ class Store(Closing):
         self._lock = FileLock(path.with_name(path.name + ".lock"), f"the store {path}")
         try:
             self._db = self._open()
-        except sqlite3.Error as error:
+        except UserError as error:
             self._lock.close()
-            raise UserError(
-                f"{path} cannot be used as a store ({error}); name another file with --store"
-            ) from error
-        except UserError:
-            self._lock.close()
+            if isinstance(error.__cause__, sqlite3.Error):
+                raise UserError(
+                    f"{path} cannot be used as a store ({error.__cause__}); name another file "
+                    "with --store"
+                ) from error
             raise
 
     def _open(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, isolation_level=None)
+        db = sqlite3.connect(self.path, isolation_level=None, factory=_Connection)
         rollback = _NETWORK_FILE_SYSTEM.fullmatch(file_system(self.path.parent)) is not None
         db.execute(f"PRAGMA journal_mode={'DELETE' if rollback else 'WAL'}")
         db.execute(f"PRAGMA synchronous={'FULL' if rollback else 'NORMAL'}")
@@ -194,6 +196,32 @@ class Store(Closing):
         """Closes the file and lets the next writer in."""
         self._db.close()
         self._lock.close()
+
+
+class _Connection(sqlite3.Connection):
+    """SQLite's connection; a file that can't be used any more is one clear line."""
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        with self._told():
+            return super().execute(*arguments)
+
+    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
+        with self._told():
+            return super().executemany(*arguments)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            # The subclasses besides OperationalError are mistakes of ours.
+            if type(error) not in (sqlite3.DatabaseError, sqlite3.OperationalError):
+                raise
+            raise UserError(
+                f"the store can't be used any more ({error}): is the disk full? Nothing that was "
+                "committed is lost; another file can be named with --store",
+                exit_code=4,
+            ) from error
 
 
 class _Transaction:

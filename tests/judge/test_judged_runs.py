@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +71,41 @@ def test_without_a_server_the_scores_are_kept_and_the_judge_is_named(
     assert (tmp_path / "run" / "report.html").is_file()
 
 
+def test_a_run_that_its_budget_stopped_goes_on_and_spends_no_more_than_it(
+    tmp_path: Path, questions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with JudgeServer() as server:
+        judge = f"openai:gpt-4@{server.url}"
+        (tmp_path / "rich").mkdir()
+        assert run(tmp_path / "rich", judge, questions, "--budget", "5") == 0
+        db = sqlite3.connect(tmp_path / "rich" / "store.db")
+        worst, cost = db.execute("SELECT MAX(reserved), MIN(cost) FROM judge_calls").fetchone()
+        db.close()
+        calls = len(server.requests)
+        assert cost > 0
+        # One call fits, a second doesn't; the same command may not begin to count again.
+        budget = worst + cost / 2
+        for _ in range(2):
+            assert run(tmp_path, judge, questions, "--budget", str(budget)) == 4
+            assert "spent" in capsys.readouterr().err
+            assert len(server.requests) == calls + 1
+        manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+        assert manifest["status"] == "partial"
+        assert manifest["judging"]["dollars"] <= budget
+        assert run(tmp_path, judge, questions, "--budget", "5") == 0
+        assert len(server.requests) == 2 * calls
+    assert not (tmp_path / "run-2").exists()
+    assert len(games(tmp_path)) == 2 * len(QUESTIONS)
+
+
 def test_a_local_model_judges_without_a_network(
     tmp_path: Path, questions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # The small demo model knows nothing of judging: its replies are invalid, counted and no wins.
     code = run(tmp_path, "local:demo-small", questions, "--template", "zero_shot")
-    assert code == 0, capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert code == 4
+    assert "none of its replies holds a verdict" in shown
     played = games(tmp_path)
     assert len(played) == 2 * len(QUESTIONS)
     assert {game["judge"] for game in played} == {"local:demo-small"}

@@ -34,6 +34,13 @@ def test_a_finished_run_is_left_alone_and_the_next_name_is_taken(tmp_path: Path)
     assert (tmp_path / "run" / "manifest.json").read_bytes() == before
 
 
+def test_a_run_of_which_a_part_failed_is_gone_on_with(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path / "run", MEASURED) as first:
+        first.write_manifest({"status": "partial", "measured": MEASURED})
+    with RunFolder.open(tmp_path / "run", MEASURED) as again:
+        assert (again.run, again.path) == (first.run, first.path)
+
+
 def test_an_unfinished_run_of_something_else_is_left_alone(tmp_path: Path) -> None:
     with RunFolder.open(tmp_path / "run", MEASURED):
         pass
@@ -57,9 +64,10 @@ def test_a_folder_with_other_files_is_used_and_they_stay(tmp_path: Path) -> None
 
 
 def test_a_run_that_could_not_begin_leaves_no_folder(tmp_path: Path) -> None:
-    with RunFolder.open(tmp_path / "run", MEASURED) as folder:
+    (tmp_path / "mine").mkdir()
+    with RunFolder.open(tmp_path / "mine" / "a" / "b" / "run", MEASURED) as folder:
         folder.discard()
-    assert not (tmp_path / "run").exists()
+    assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
 
 
 def test_two_processes_can_not_share_a_folder(tmp_path: Path) -> None:

@@ -142,6 +142,25 @@ def test_a_second_writer_is_held_out_in_one_line_that_names_the_first(tmp_path: 
     Store(path).close()
 
 
+def test_a_store_that_breaks_while_it_is_used_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    wanted = keys(400)
+    plan = plan_key(RUN, IDENTITY, wanted)
+    with Store(path) as store:
+        store.missing(plan, wanted, refresh=False)
+        store.begin(plan, 0)
+        store.commit(plan, 0, {key: ScoreResponse(-1.0, True) for key in wanted})
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    with (
+        pytest.raises(UserError, match=r"can.t be used|cannot be used") as caught,
+        Store(path) as store,
+    ):
+        store.get(wanted)
+    assert "\n" not in str(caught.value)
+
+
 def test_what_is_no_store_is_refused_in_one_line(tmp_path: Path) -> None:
     text = tmp_path / "notes.txt"
     text.write_text("these are my notes, not a database\n" * 100)
