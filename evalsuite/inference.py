@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from evalsuite.engine.base import Engine
+from evalsuite.engine.base import Engine, generation_input
 from evalsuite.progress import Progress
 from evalsuite.records import (
     Batch,
@@ -29,8 +29,9 @@ _Asked = TypeVar("_Asked", bound=Request)
 class Usage:
     """What a model's part of a run took.
 
-    `distinct_tokens` were (or are to be) computed by the plan, where a tool that shares no prefix
-    computes `total_tokens`; `new_tokens` were generated. `seconds` is this start's alone.
+    `distinct_tokens` were computed, in this start or an earlier one, where a tool that shares no
+    prefix computes `total_tokens`; what answers could have been longer is in neither.
+    `new_tokens` were generated. `computed_tokens` and `seconds` are this start's alone.
     """
 
     requests: int = 0
@@ -38,6 +39,7 @@ class Usage:
     distinct_tokens: int = 0
     total_tokens: int = 0
     new_tokens: int = 0
+    computed_tokens: int = 0
     batches: int = 0
     batches_begun: int = 0
     seconds: float = 0.0
@@ -86,26 +88,42 @@ class Inference:
 
         done = sum(b.distinct_tokens for n, b in enumerate(batches) if n in committed)
         self._progress.start(stage, sum(b.distinct_tokens for b in batches), done)
+        computed = 0
         for number, batch in enumerate(batches):
             if number in committed:
                 continue
             self._store.begin(plan, number)
-            answers = compute([asked[i] for i in batch.requests])
+            its = [asked[i] for i in batch.requests]
+            answers = compute(its)
             named = zip((missing[i] for i in batch.requests), answers, strict=True)
             self._store.commit(plan, number, dict(named))
-            self._progress.advance(batch.distinct_tokens)
+            took = batch.distinct_tokens - self._unwritten(its, answers)
+            computed += took
+            self._progress.advance(batch.distinct_tokens, took)
         self._progress.finish()
 
         responses = self._store.get(keys)
+        unwritten = self._unwritten(asked, [responses[key] for key in missing])
         before = self.usage
         self.usage = Usage(
             requests=before.requests + len(requests),
             from_store=before.from_store + len(order) - len(missing),
-            distinct_tokens=before.distinct_tokens + sum(b.distinct_tokens for b in batches),
-            total_tokens=before.total_tokens + sum(b.total_tokens for b in batches),
+            distinct_tokens=before.distinct_tokens
+            + sum(b.distinct_tokens for b in batches)
+            - unwritten,
+            total_tokens=before.total_tokens + sum(b.total_tokens for b in batches) - unwritten,
             new_tokens=before.new_tokens,
+            computed_tokens=before.computed_tokens + computed,
             batches=before.batches + len(batches),
             batches_begun=before.batches_begun + self._store.counts(plan)[0],
             seconds=before.seconds + time.monotonic() - began,
         )
         return [responses[key] for key in keys]
+
+    def _unwritten(self, asked: Sequence[Request], answers: Sequence[Any]) -> int:
+        """Tokens that a plan counts as generated, and that the answers did without."""
+        return sum(
+            generation_input(request, self._engine.max_length)[1] - len(answer.tokens)
+            for request, answer in zip(asked, answers, strict=True)
+            if isinstance(request, GenerateRequest)
+        )

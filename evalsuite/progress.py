@@ -24,8 +24,11 @@ class Progress(Protocol):
     def start(self, stage: str, total_tokens: int, done_tokens: int = 0) -> None:
         """A stage begins; `done_tokens` of its work were found in the store."""
 
-    def advance(self, tokens: int) -> None:
-        """`tokens` more were computed."""
+    def advance(self, tokens: int, computed: int | None = None) -> None:
+        """`tokens` of the stage's total are dealt with; `computed` of them took work.
+
+        Answers are planned at their longest; most are shorter.
+        """
 
     def finish(self) -> None:
         """The stage is over."""
@@ -58,15 +61,18 @@ class _Stage:
 
     def _reset(self, stage: str, total: int, done: int) -> None:
         self._stage, self._total, self._found, self._done = stage, total, done, done
+        self._computed = 0
         self._began = time.monotonic()
 
     def _rate(self) -> float:
-        """Tokens a second since this stage began; what the store had doesn't count."""
-        return (self._done - self._found) / max(time.monotonic() - self._began, 1e-9)
+        """Tokens computed a second since this stage began."""
+        return self._computed / max(time.monotonic() - self._began, 1e-9)
 
     def _seconds_left(self) -> float | None:
-        rate = self._rate()
-        return (self._total - self._done) / rate if rate > 0 else None
+        dealt_with = self._done - self._found
+        if dealt_with <= 0:
+            return None
+        return (self._total - self._done) * (time.monotonic() - self._began) / dealt_with
 
     def note(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
@@ -74,8 +80,9 @@ class _Stage:
     def start(self, stage: str, total_tokens: int, done_tokens: int = 0) -> None:
         self._reset(stage, total_tokens, done_tokens)
 
-    def advance(self, tokens: int) -> None:
+    def advance(self, tokens: int, computed: int | None = None) -> None:
         self._done += tokens
+        self._computed += tokens if computed is None else computed
 
     def finish(self) -> None:
         self._done = self._total
@@ -93,8 +100,8 @@ class _Plain(_Stage):
         found = f", {done_tokens:,} of them in the store" if done_tokens else ""
         self.note(f"{stage}: {total_tokens:,} tokens{found}")
 
-    def advance(self, tokens: int) -> None:
-        super().advance(tokens)
+    def advance(self, tokens: int, computed: int | None = None) -> None:
+        super().advance(tokens, computed)
         if time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + _SECONDS_BETWEEN_LINES
             left = self._seconds_left()
@@ -103,10 +110,9 @@ class _Plain(_Stage):
             self.note(f"{self._stage}: {share:.0f} %, {self._rate():,.0f} tokens/s{eta}")
 
     def finish(self) -> None:
-        computed, seconds = self._done - self._found, time.monotonic() - self._began
-        if computed:
-            rate = f"{computed / max(seconds, 1e-9):,.0f} tokens/s"
-            self.note(f"{self._stage}: done in {duration(seconds)}, {rate}")
+        if self._computed:
+            seconds = duration(time.monotonic() - self._began)
+            self.note(f"{self._stage}: done in {seconds}, {self._rate():,.0f} tokens/s")
         super().finish()
 
 
@@ -125,8 +131,8 @@ class _Bar(_Stage):
             dynamic_ncols=True,
         )
 
-    def advance(self, tokens: int) -> None:
-        super().advance(tokens)
+    def advance(self, tokens: int, computed: int | None = None) -> None:
+        super().advance(tokens, computed)
         self._bar.update(tokens)
 
     def finish(self) -> None:
@@ -145,8 +151,8 @@ class _Json(_Stage):
         super().start(stage, total_tokens, done_tokens)
         self._event("start", stage=stage, total_tokens=total_tokens, done_tokens=done_tokens)
 
-    def advance(self, tokens: int) -> None:
-        super().advance(tokens)
+    def advance(self, tokens: int, computed: int | None = None) -> None:
+        super().advance(tokens, computed)
         self._event(
             "advance",
             stage=self._stage,

@@ -21,6 +21,8 @@ def speed_line(label: str, origin: Origin) -> SpeedLine | None:
         return None
     total, distinct = usage.get("total_tokens"), usage.get("distinct_tokens")
     seconds, asked = usage.get("seconds"), usage.get("requests")
+    # A resumed run has its last start's seconds, and what that start computed beside them.
+    computed = usage.get("computed_tokens", distinct)
     part = distinct / total if total and distinct is not None else None
     return SpeedLine(
         model=label,
@@ -32,7 +34,7 @@ def speed_line(label: str, origin: Origin) -> SpeedLine | None:
         saved="" if part is None else f"{100 * (1 - part):.0f} % shared",
         new_tokens=words.count(usage.get("new_tokens")),
         seconds=words.duration(seconds),
-        rate=words.count(distinct / seconds) if seconds and distinct else words.MISSING,
+        rate=words.count(computed / seconds) if seconds and computed else words.MISSING,
     )
 
 
