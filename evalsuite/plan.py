@@ -78,7 +78,7 @@ def plan(config: RunConfig) -> RunPlan:
     cost = ""
     if judge.plays and judge.spec.kind != "reference":
         bill = estimate(config, judge.spec, judge.questions, len(prepared.models))
-        cost = bill.describe(judge.spec.name)
+        cost = bill.describe(judge.spec.name, billed=judge.spec.paid)
     return RunPlan(
         tuple(
             _plan_model(spec, prepared.weights[spec.label].folder, config, task_set, judge)

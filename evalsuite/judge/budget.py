@@ -38,8 +38,8 @@ class CostEstimate:
     basis: str
     prices_of: str = ""
 
-    def describe(self, judge: str) -> str:
-        """The cost line."""
+    def describe(self, judge: str, *, billed: bool = True) -> str:
+        """The cost line. `billed` False: a server of one's own, where list prices cost nothing."""
         stored = f" ({self.from_store:,} more in the store)" if self.from_store else ""
         calls = f"{self.calls:,} call{'' if self.calls == 1 else 's'} of {judge}{stored}"
         tokens = (
@@ -50,6 +50,8 @@ class CostEstimate:
             return f"{calls}, {tokens}; no price is known"
         if self.dollars_at_most == 0:
             return f"{calls}, {tokens}; free"
+        if not billed:
+            tokens += "; nobody is billed, at list prices it would be"
         return (
             f"{calls}, {tokens}: about ${self.dollars:.2f}, at most ${self.dollars_at_most:.2f} "
             f"at the prices of {self.prices_of}"

@@ -102,7 +102,7 @@ def judge_run(
     check_budget(spec, budget)
     estimate = table.estimate()
     agree(estimate, spec.name, budget, paid=spec.paid, ask=ask)
-    progress.note(f"judging: {estimate.describe(spec.name)}")
+    progress.note(f"judging: {estimate.describe(spec.name, billed=spec.paid)}")
     progress.start("judging", table.prompt_tokens(), table.prompt_tokens(done=True))
     if local is not None and spec.kind == "local":
         _play_local(table, local, progress)
