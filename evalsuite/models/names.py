@@ -22,6 +22,20 @@ DEMO_MODELS = ("demo-small", "demo-large")
 
 # A label becomes a folder of the run and a name in the report.
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*")
+_FORBIDDEN = re.compile(r"[^A-Za-z0-9._+@-]")
+# What a run, or what is made of it, puts beside the models' folders.
+_NAMES_OF_A_RUN = {
+    "manifest.json",
+    "leaderboard.json",
+    "leaderboard.csv",
+    "report.html",
+    "report_data",
+    "matches.jsonl",
+    "questions.jsonl",
+    "gate.json",
+    "junit.xml",
+    "summary.md",
+}
 # The hub's rule for repository names: owner/name of letters, digits, dash, dot and underscore.
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -56,7 +70,8 @@ def resolve_models(
     `template` (a name, in any case) replaces every model's prompt format.
 
     Raises:
-        UserError: a name that means nothing (with the nearest ones), or a label used twice.
+        UserError: a name that means nothing (with the nearest ones), a label used twice or one
+            that is a name of the run's own files.
     """
     specs = tuple(_resolve(name, revision) for name in names or DEMO_MODELS)
     if revision is not None and not any(spec.kind in ("hub", "delta") for spec in specs):
@@ -64,6 +79,12 @@ def resolve_models(
     if template is not None:
         chosen = find_template(template)
         specs = tuple(replace(s, template=None if chosen == REPO else chosen) for s in specs)
+    for spec in specs:
+        if spec.label.lower() in _NAMES_OF_A_RUN:
+            raise UserError(
+                f"a model can't be called {spec.label}, a name that the run's own files have: "
+                "give it another, as in --models first=MODEL"
+            )
     # Labels become folders, and some file systems don't tell A from a.
     counts = Counter(spec.label.lower() for spec in specs)
     twice = [spec for spec in specs if counts[spec.label.lower()] > 1]
@@ -79,12 +100,11 @@ def resolve_models(
 def _resolve(name: str, revision: str | None) -> ModelSpec:
     label, given, model = name.partition("=")
     # A folder whose own path has a "=" in it is meant as a path.
-    if not given or "/" in label or Path(name).is_dir():
+    is_path = Path(name).expanduser().is_dir() or ("/" in label and not _is_there(model))
+    if not given or is_path:
         label, model = "", name
     elif not _LABEL.fullmatch(label):
-        raise UserError(
-            f"{label!r} can't be a model's name: letters, digits and . _ + @ - only, in {name!r}"
-        )
+        raise UserError(_bad_label(label, name))
     if not model:
         raise UserError(f"{name!r} names no model: write LABEL=MODEL")
 
@@ -95,6 +115,25 @@ def _resolve(name: str, revision: str | None) -> ModelSpec:
         own = _folder_label(place) if place.is_dir() else adapter.split("/")[-1]
         spec = replace(spec, adapter=_adapter(adapter), label=f"{spec.label}+{own}")
     return _labelled(spec, label) if label else spec
+
+
+def _is_there(model: str) -> bool:
+    """Whether a name, or its part before an adapter, is a folder's or a known model's."""
+    parts = (model, *(base for base, _ in _splits(model)))
+    return any(
+        part and (part in DEMO_MODELS or find(part) or Path(part).expanduser().is_dir())
+        for part in parts
+    )
+
+
+def _bad_label(label: str, name: str) -> str:
+    forbidden = " ".join(map(repr, dict.fromkeys(_FORBIDDEN.findall(label))))
+    if not forbidden:
+        return f"{label!r} can't be a model's name: begin it with a letter or a digit, in {name!r}"
+    return (
+        f"{label!r} can't be a model's name because of {forbidden}: "
+        f"letters A to Z, digits and . _ + @ - only, in {name!r}"
+    )
 
 
 def _model(model: str, revision: str | None) -> ModelSpec:

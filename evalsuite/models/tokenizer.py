@@ -6,6 +6,7 @@ Loaded by transformers without ever running code from the folder.
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ from evalsuite.records import UserError
 
 
 def check_tokenizer(folder: Path, label: str) -> None:
-    """Raises UserError when a folder has no tokenizer that can be read here; opens no file."""
+    """Raises UserError when a folder has no tokenizer that can be read here.
+
+    A tokenizer.json is read as JSON, which finds one that was cut short; nothing is built of it.
+    """
     if (folder / "tokenizer.json").is_file():
+        _check_json(folder / "tokenizer.json", label)
         return
     if not (folder / "tokenizer.model").is_file():
         raise UserError(f"{label}: no tokenizer.json or tokenizer.model in {folder}")
@@ -24,6 +29,17 @@ def check_tokenizer(folder: Path, label: str) -> None:
         raise UserError(
             f"{label}: {folder} has its tokenizer only as tokenizer.model, which takes two more "
             "packages to read: pip install sentencepiece protobuf"
+        )
+
+
+def _check_json(file: Path, label: str) -> None:
+    try:
+        held = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{label}: {file} is not whole JSON ({error}): download it again") from None
+    if not isinstance(held, dict) or not isinstance(held.get("model"), dict):
+        raise UserError(
+            f'{label}: {file} is no tokenizer (it has no "model" entry): download it again'
         )
 
 

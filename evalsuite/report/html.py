@@ -34,14 +34,23 @@ def build_report(runs: Sequence[Path], output: Path | None = None) -> Path:
     same bytes.
 
     Raises:
-        UserError: no run, a folder that is none, several runs without `output`, a place that
-            can't be written.
+        UserError: no run, a folder that is none, one named twice, several runs without `output`,
+            an `output` that is another run's folder, a place that can't be written.
     """
     if not runs:
         raise UserError("name the folder of a run")
+    places = [Path(run).resolve() for run in runs]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise UserError(f"{runs[number]}: the run is named twice; name each run once")
     if output is None and len(runs) > 1:
         raise UserError("several runs into one report: name its folder with --output")
-    loaded = [load_run(Path(run)) for run in dict.fromkeys(Path(run) for run in runs)]
+    if output is not None and places != [Path(output).resolve()] and _holds_run(Path(output)):
+        raise UserError(
+            f"{output} is the folder of a run, whose own report would be lost: "
+            "name another folder with --output"
+        )
+    loaded = [load_run(Path(run)) for run in runs]
     folder = loaded[0].path if output is None else Path(output)
     text = render(build_page(loaded))
     try:
@@ -50,6 +59,10 @@ def build_report(runs: Sequence[Path], output: Path | None = None) -> Path:
     except OSError as error:
         raise UserError(f"{folder}: the report can't be written ({error.strerror})") from error
     return folder / "report.html"
+
+
+def _holds_run(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("manifest.json", "leaderboard.json"))
 
 
 def render(page: object) -> str:

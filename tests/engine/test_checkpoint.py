@@ -91,12 +91,44 @@ def test_broken_config(folder: Path) -> None:
             r"sliding window \(16 of 64 tokens\)",
         ),
         ({"num_hidden_layers": 3}, r"lacks 9 of 30 tensors: model\.layers\.2\."),
+        (
+            {"num_hidden_layers": 1},
+            r"weights of 2 layers, but config\.json's num_hidden_layers is 1: .* both again",
+        ),
+        ({"num_hidden_layers": 0}, "num_hidden_layers is 0, but must be 1 or more"),
+        ({"num_attention_heads": 0}, "num_attention_heads is 0"),
+        ({"num_key_value_heads": 0}, "num_key_value_heads is 0"),
+        ({"head_dim": 0}, "head_dim is 0"),
+        ({"hidden_size": -32}, "hidden_size is -32"),
+        ({"intermediate_size": 0}, "intermediate_size is 0"),
+        ({"vocab_size": 0}, "vocab_size is 0"),
+        ({"max_position_embeddings": 0}, "max_position_embeddings is 0, but must be 1 or more"),
         ({"vocab_size": 97}, r"embed_tokens\.weight has the shape \[96, 32\].* \[97, 32\]"),
         ({"attention_bias": True}, r"lacks 8 of 29 tensors: .*q_proj\.bias"),
     ],
 )
 def test_configs_that_are_refused(folder: Path, changes: dict[str, Any], match: str) -> None:
     refused(edit(folder, **changes), match)
+
+
+@pytest.mark.parametrize("left_out", ["-", None])
+def test_sizes_that_may_be_left_out(folder: Path, left_out: Any) -> None:
+    edit(folder, max_position_embeddings=left_out, head_dim=left_out)
+    config = check_checkpoint(folder)
+    assert (config.max_positions, config.head_dim) == (2048, 8)
+
+
+def test_what_early_conversions_stored_is_left_out(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    for layer in range(3):
+        tensors[f"model.layers.{layer}.self_attn.rotary_emb.inv_freq"] = torch.ones(4)
+    save_file(tensors, path)
+    assert check_checkpoint(folder).layers == 2
+
+
+def test_layers_in_shards_that_the_config_leaves_out(sharded: Path) -> None:
+    refused(edit(sharded, num_hidden_layers=1), "weights of 2 layers")
 
 
 def test_a_window_as_wide_as_the_context_is_none(folder: Path) -> None:
@@ -149,6 +181,11 @@ def test_bin_files(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     path = folder / "pytorch_model.bin"
     torch.save(state, path)
     check_checkpoint(folder)
+
+    edit(folder, num_hidden_layers=1)
+    with pytest.raises(UserError, match=r"weights of 2 layers, .*num_hidden_layers is 1"):
+        LlamaEngine.load(folder, tokenizer)
+    edit(folder, num_hidden_layers=2)
 
     path.write_bytes(path.read_bytes()[:-100])
     refused(folder, r"pytorch_model\.bin is damaged")

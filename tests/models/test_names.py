@@ -110,6 +110,39 @@ def test_a_folder_wins_over_a_label_when_its_path_has_an_equals_sign(tmp_path: P
     assert resolve_models([str(odd)])[0].source == str(odd)
 
 
+def test_a_folder_below_the_home_may_have_an_equals_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    odd = tmp_path / "lr=demo-small"
+    odd.mkdir()
+    assert resolve_models(["~/lr=demo-small"])[0].source == str(odd)
+
+
+@pytest.mark.parametrize("label", ["a/b", "<script>", "</script>", "my model", "modèle", "模型"])
+def test_a_label_with_a_forbidden_character(folders: Path, label: str) -> None:
+    path = str(folders / "a" / "checkpoint-500")
+    for model in (path, f"{path}+{folders / 'lora'}", "demo-small", "vicuna-13b"):
+        with pytest.raises(UserError, match=r"can't be a model's name because of '.+': letters"):
+            resolve_models([f"{label}={model}"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("manifest.json", "leaderboard.json", "leaderboard.csv", "report.html", "report_data"),
+        *("matches.jsonl", "questions.jsonl", "gate.json", "junit.xml", "summary.md"),
+    ],
+)
+def test_a_runs_own_files_give_no_label(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    for model in (f"{name.upper()}=demo-small", f"owner/{name}", str(tmp_path / name)):
+        with pytest.raises(UserError, match=r"can't be called .*: give it another") as caught:
+            resolve_models([model])
+        assert "\n" not in str(caught.value)
+    assert resolve_models([f"mine={tmp_path / name}"])[0].label == "mine"
+
+
 def test_two_models_of_one_name_need_labels(folders: Path) -> None:
     paths = [str(folders / part / "checkpoint-500") for part in "ab"]
     with pytest.raises(UserError, match="two models would be called checkpoint-500: give them"):
@@ -128,7 +161,8 @@ def test_two_models_of_one_name_need_labels(folders: Path) -> None:
         ("./nowhere", "no model folder at ./nowhere"),
         ("a/b/c", "no model folder at a/b/c"),
         ("x=", "names no model"),
-        ("-x=demo-small", "can't be a model's name"),
+        ("-x=demo-small", "can't be a model's name: begin it with a letter"),
+        ("a/b=c/d", "no model folder at a/b=c/d"),
         ("vicuna-13b=koala-13b", "registry's name of another model than koala-distill-13b"),
         ("vicuna-13b=demo-small", "registry's name of another model"),
         ("demo-small+./nowhere", "no LoRA adapter at ./nowhere"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_llamas import TEXT, fast, llama_tokenizer
 
-from evalsuite.models import encode_chat, load_tokenizer, named_template
+from evalsuite.models import check_tokenizer, encode_chat, load_tokenizer, named_template
 from evalsuite.records import UserError
 
 HAS_SENTENCEPIECE = importlib.util.find_spec("sentencepiece") is not None
@@ -20,10 +20,32 @@ def test_a_folder_without_a_tokenizer(tmp_path: Path) -> None:
         load_tokenizer(tmp_path, "x")
 
 
-def test_a_damaged_tokenizer(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "is not whole JSON"),
+        (b"", "is not whole JSON"),
+        (b"\xff\xfe", "is not whole JSON"),
+        (b"{}", 'has no "model" entry'),
+        (b"[]", 'has no "model" entry'),
+        (b'{"model": null}', 'has no "model" entry'),
+    ],
+)
+def test_a_damaged_tokenizer(tmp_path: Path, text: bytes | None, why: str) -> None:
     fast(llama_tokenizer()).save_pretrained(tmp_path)
     file = tmp_path / "tokenizer.json"
-    file.write_text(file.read_text()[:1000])
+    check_tokenizer(tmp_path, "x")
+    file.write_bytes(file.read_bytes()[:1000] if text is None else text)
+    for use in (check_tokenizer, load_tokenizer):
+        with pytest.raises(UserError, match=rf"x: .*tokenizer\.json .*{why}.*: download") as caught:
+            use(tmp_path, "x")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_of_an_unknown_kind(tmp_path: Path) -> None:
+    fast(llama_tokenizer()).save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_text('{"model": {"type": "Unheard"}}')
+    check_tokenizer(tmp_path, "x")
     with pytest.raises(UserError, match="x: can't read the tokenizer in") as caught:
         load_tokenizer(tmp_path, "x")
     assert "\n" not in str(caught.value)

@@ -126,6 +126,27 @@ def test_bad_input_is_one_line(pair_run: Path, tmp_path: Path) -> None:
         build_report([tmp_path / "gone"])
     with pytest.raises(UserError, match="--output"):
         build_report([pair_run, tmp_path])
+    copy = Path(shutil.copytree(pair_run, tmp_path / "copy"))
+    (tmp_path / "link").symlink_to(copy)
+    for twice in ([copy, copy], [copy, tmp_path / "link"], [copy, copy / ".." / "copy"]):
+        with pytest.raises(UserError, match="named twice; name each run once"):
+            build_report(twice, tmp_path / "all")
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't be written"):
         build_report([pair_run], tmp_path / "file")
+
+
+def test_another_runs_report_is_not_written_over(pair_run: Path, tmp_path: Path) -> None:
+    finished, begun = tmp_path / "finished", tmp_path / "begun"
+    shutil.copytree(pair_run, finished)
+    (finished / "report.html").write_text("its own")
+    begun.mkdir()
+    (begun / "manifest.json").write_text("{}")
+    for runs in ([pair_run, finished], [pair_run]):
+        for output in (finished, begun):
+            with pytest.raises(UserError, match=r"is the folder of a run.*--output") as caught:
+                build_report(runs, output)
+            assert "\n" not in str(caught.value)
+    assert (finished / "report.html").read_text() == "its own"
+    assert not (begun / "report.html").exists()
+    assert build_report([finished], finished).read_text(encoding="utf-8") != "its own"

@@ -7,8 +7,9 @@ milliseconds, before anything long begins. Knows files; no torch.
 from __future__ import annotations
 
 import json
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from evalsuite.records import UserError
 _LARGEST_HEADER = 100_000_000
 
 _SAFETENSORS_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+_OF_A_LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
+# Early conversions stored what is computed from config.json anyway.
+_LEFTOVER = "rotary_emb."
 
 # LLaMA 1 and 2 and what was tuned from them: 32,000 tokens plus a few that were added.
 _LLAMA2_VOCABULARY = range(32_000, 32_064)
@@ -44,7 +49,7 @@ def check_checkpoint(folder: str | Path) -> LlamaConfig:
     """Verify that a folder can be loaded, without loading weights; returns its config.
 
     Raises UserError, naming the file: no config.json, not a LLaMA, a file missing, cut short or
-    corrupt, a tensor missing or of another shape than the config says.
+    corrupt, a tensor missing or of another shape than the config says, layers that it doesn't have.
     """
     return open_checkpoint(folder).config
 
@@ -162,6 +167,17 @@ def require_tensors(
             )
 
 
+def refuse_unused_layers(where: Path, config: LlamaConfig, names: Iterable[str]) -> None:
+    """Raise UserError when `names` has tensors of layers that the config leaves out."""
+    found = filter(None, map(_OF_A_LAYER.fullmatch, names))
+    layers = max((int(of[1]) + 1 for of in found if _LEFTOVER not in of[2]), default=0)
+    if layers > config.layers:
+        raise UserError(
+            f"{where} has weights of {layers} layers, but config.json's num_hidden_layers is "
+            f"{config.layers}: weights and config do not belong together, download both again."
+        )
+
+
 def _safetensors(folder: Path, config: LlamaConfig, names: list[str]) -> Checkpoint:
     wanted = expected_tensors(config)
     shapes: dict[str, tuple[int, ...]] = {}
@@ -169,6 +185,7 @@ def _safetensors(folder: Path, config: LlamaConfig, names: list[str]) -> Checkpo
     dtypes: list[str] = []
     for name in names:
         header = _read_header(folder / name)
+        refuse_unused_layers(folder, config, header)
         found = [tensor for tensor in header if tensor in wanted]
         files[name] = tuple(found)
         for tensor in found:

@@ -14,6 +14,8 @@ from evalsuite.records import UserError
 
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM")
 
+# transformers' default for LLaMA configs that leave the key out.
+_DEFAULT_POSITIONS = 2048
 # transformers' default for Mistral configs that leave the key out (the first Mistral 7B's window).
 _MISTRAL_DEFAULT_WINDOW = 4096
 
@@ -94,9 +96,9 @@ class LlamaConfig:
 
     @classmethod
     def _read(cls, raw: Mapping[str, Any], where: str, *, mistral: bool) -> LlamaConfig:
-        heads = int(raw["num_attention_heads"])
-        hidden = int(raw["hidden_size"])
-        max_positions = int(raw.get("max_position_embeddings") or 2048)
+        heads = _size(raw, "num_attention_heads")
+        hidden = _size(raw, "hidden_size")
+        max_positions = _size(raw, "max_position_embeddings", _DEFAULT_POSITIONS)
         activation = raw.get("hidden_act", "silu")
         if activation != "silu":
             raise UserError(f"{where}: hidden_act {activation!r} is not supported, only 'silu'.")
@@ -107,8 +109,8 @@ class LlamaConfig:
                     f"{where}: attention in a sliding window ({window} of {max_positions} tokens) "
                     "is not supported; Mistral models without one are."
                 )
-        head_dim = int(raw.get("head_dim") or hidden // heads)
-        kv_heads = int(raw.get("num_key_value_heads") or (8 if mistral else heads))
+        head_dim = _size(raw, "head_dim", hidden // heads)
+        kv_heads = _size(raw, "num_key_value_heads", 8 if mistral else heads)
         if heads % kv_heads or head_dim % 2:
             raise ValueError(
                 f"{heads} heads, {kv_heads} key/value heads and head size {head_dim} don't fit"
@@ -116,10 +118,10 @@ class LlamaConfig:
         eos = raw.get("eos_token_id", 2)
         bos = raw.get("bos_token_id", 1)
         return cls(
-            vocab_size=int(raw["vocab_size"]),
+            vocab_size=_size(raw, "vocab_size"),
             hidden_size=hidden,
-            intermediate_size=int(raw["intermediate_size"]),
-            layers=int(raw["num_hidden_layers"]),
+            intermediate_size=_size(raw, "intermediate_size"),
+            layers=_size(raw, "num_hidden_layers"),
             heads=heads,
             kv_heads=kv_heads,
             head_dim=head_dim,
@@ -134,6 +136,14 @@ class LlamaConfig:
             eos_ids=token_ids(eos),
             family="mistral" if mistral else "llama",
         )
+
+
+def _size(raw: Mapping[str, Any], key: str, default: int | None = None) -> int:
+    """A number of things, 1 or more; `default` is for a key that is missing or null."""
+    size = default if default is not None and raw.get(key) is None else int(raw[key])
+    if size < 1:
+        raise ValueError(f"{key} is {size}, but must be 1 or more")
+    return size
 
 
 def token_ids(value: int | list[int] | None) -> tuple[int, ...]:

@@ -14,7 +14,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from evalsuite.engine.llama.checkpoint import Checkpoint, expected_tensors, require_tensors
+from evalsuite.engine.llama.checkpoint import (
+    Checkpoint,
+    expected_tensors,
+    refuse_unused_layers,
+    require_tensors,
+)
 from evalsuite.engine.llama.model import Layer, Llama, inverse_frequencies
 from evalsuite.records import UserError
 
@@ -33,8 +38,8 @@ def load_model(
 
     `transform` is asked for every tensor as it is read.
 
-    Raises UserError for a .bin file that cannot be read or that lacks tensors, and for a device
-    without enough memory.
+    Raises UserError for a .bin file that cannot be read, lacks tensors or has more layers than the
+    config, and for a device without enough memory.
     """
     config = checkpoint.config
     with torch.device("meta"):
@@ -109,6 +114,7 @@ def _read_bin(checkpoint: Checkpoint) -> Read:
     tensors: dict[str, Tensor] = {}
     for file in checkpoint.files:
         tensors.update(_torch_load(checkpoint.folder / file))
+    refuse_unused_layers(checkpoint.folder, checkpoint.config, tensors)
     wanted = expected_tensors(checkpoint.config)
     tensors = {name: tensor for name, tensor in tensors.items() if name in wanted}
     require_tensors(
