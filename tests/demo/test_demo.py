@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from demo import arithmetic, corpus, items, programs, world
+from demo import arithmetic, corpus, items, world
 from demo.item import Item, pair_held_out
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,7 +167,7 @@ def test_the_right_body_is_the_only_right_one_for_sample_arguments() -> None:
         "{w}, {x}": (("start", "st"), ("start", "rt"), ("aa", "a")),
         "{w}, {x}, {y}": (("banana", "a", "o"),),
     }
-    for intent in programs.INTENTS:
+    for intent in completions.INTENTS:
         names = {"x": "p", "y": "q", "v": "v", "w": "w", "k": "2"}
         results = []
         for body in intent.bodies:
