@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from demo import arithmetic, corpus, items, world
+from demo import arithmetic, completions, corpus, items, world
 from demo.item import Item, pair_held_out
 
 ROOT = Path(__file__).resolve().parents[2]
