@@ -84,6 +84,7 @@ class EngineLM(TemplateLM):
         self._encoded: dict[str, list[int]] = {}
         self._answers: dict[str, list[Any]] = {}
         self._ids = _SameObject()
+        self._too_long: dict[str, dict[int, int]] = {}  # tokens by task and document
 
     # ---- tokens: the hf backend's rules ----------------------------------------------------------
 
@@ -137,6 +138,7 @@ class EngineLM(TemplateLM):
         that no engine here can answer, naming the task.
         """
         plan = TokenPlan()
+        self._too_long.clear()
         for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
             items = instances.get(kind, ())
             if not items:
@@ -153,7 +155,21 @@ class EngineLM(TemplateLM):
                     previous = instance
                     part.append((instance, add(plan, instance, repeat, contexts)))
                 self._encoded.clear()
+        if self._too_long:
+            raise UserError(self._context_too_short())
         return plan
+
+    def _context_too_short(self) -> str:
+        """Every task whose continuations don't fit, how many documents these are, and advice."""
+        tasks = ", ".join(
+            f"{task} ({len(documents)} document{'s' * (len(documents) != 1)}, up to "
+            f"{max(documents.values())} tokens)"
+            for task, documents in self._too_long.items()
+        )
+        return (
+            f"The context of {self.max_length} tokens is shorter than continuations of {tasks}.\n"
+            f"Use a larger --max-length or leave the task{'s' * (len(self._too_long) > 1)} out."
+        )
 
     def _plan_loglikelihood(
         self, plan: TokenPlan, instance: Any, _: int, contexts: dict[str, tuple[int, ...]]
@@ -166,10 +182,9 @@ class EngineLM(TemplateLM):
                 f"{continuation!r} has no tokens of its own and can't be scored."
             )
         if len(right) > self.max_length:
-            raise UserError(
-                f"The task {instance.task_name}, document {instance.doc_id}: a continuation of "
-                f"{len(right)} tokens is longer than the model's context of {self.max_length}."
-            )
+            documents = self._too_long.setdefault(instance.task_name, {})
+            documents[instance.doc_id] = max(len(right), documents.get(instance.doc_id, 0))
+            return slice(0, 0)  # planning goes on, to name all tasks at its end
         if context not in contexts:  # choices share their context's tuple, as they share its text
             contexts[context] = self._kept(left)
         plan.score.append(ScoreRequest(contexts[context], self._kept(right)))

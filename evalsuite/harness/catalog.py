@@ -271,6 +271,8 @@ def resolve(names: Iterable[str], root: Path | None = None) -> list[TaskSpec]:
 def _resolve_one(
     name: str, own: Mapping[str, TaskSpec], suites: Mapping[str, Suite]
 ) -> list[TaskSpec]:
+    if not name.removeprefix(LIBRARY_PREFIX).strip():
+        raise UserError("An empty task name: name a suite or a task (see `evalsuite tasks`).")
     if name in suites:
         tasks = suites[name].tasks
         if not tasks:
@@ -331,4 +333,4 @@ def _place(spec: TaskSpec) -> str:
 def _unknown(name: str, known: Iterable[str]) -> UserError:
     near = difflib.get_close_matches(name, sorted(known), n=4, cutoff=0.6)
     hint = f"Nearest: {', '.join(near)}." if near else "`evalsuite tasks` lists what there is."
-    return UserError(f"There is no task or suite {name}. {hint}")
+    return UserError(f"There is no task or suite {name!r}. {hint}")

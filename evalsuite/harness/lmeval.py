@@ -6,13 +6,17 @@ the pinned version, so that no other module has to.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import io
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from typing import Any
+
+from evalsuite.records import UserError
 
 MAX_WARNINGS = 20  # distinct ones; a task can repeat a warning for every document
 
@@ -53,9 +57,55 @@ def quiet() -> Iterator[_Collector]:
         logger.level, logger.propagate = before
 
 
+class NoDocumentsError(Exception):
+    """The split that a task evaluates is empty."""
+
+
+@dataclass
+class Place:
+    """Where lm-eval is in a task while it builds, which its errors don't say.
+
+    `splits` are those that the definition names; `document` and `number` the one whose requests are
+    built, `formatted` the one last formatted: the same or a few-shot example. `target` and
+    `choices` are what the last of these gave, `fault` the error that a field's function let out.
+    """
+
+    splits: frozenset[str] = frozenset()
+    document: Any = None
+    number: int | None = None
+    formatted: Any = None
+    target: Any = None
+    choices: Any = None
+    fault: tuple[BaseException, str] | None = None
+
+    def describe(self, error: BaseException) -> str:
+        """What is known of where `error` came from, as words to stand before it; may be empty."""
+        if self.formatted is None:
+            return ""
+        if self.number is None:
+            where = "document 0"  # lm-eval tries the first one while it loads a task
+        elif self.formatted is self.document:
+            where = f"document {self.number}"
+        else:
+            where = f"a few-shot example of document {self.number}"
+        if self.fault is not None and self.fault[0] is error:
+            return f"{self.fault[1]}, {where}: "
+        return f"{where}: "
+
+    def target_out_of_range(self) -> bool:
+        """Whether the last document's target is the number of a choice that it doesn't have."""
+        return (
+            isinstance(self.target, int)
+            and isinstance(self.choices, list)
+            and not -len(self.choices) <= self.target < len(self.choices)
+        )
+
+
 @contextmanager
-def building() -> Iterator[None]:
-    """For loading tasks and building their requests.
+def building() -> Iterator[Place]:
+    """For loading tasks and building their requests; says where lm-eval is.
+
+    - Metrics are checked before lm-eval reads data: it asks the hub for those it doesn't know.
 
     - Each jinja template is compiled once; lm-eval compiles it again for every document, which is
       95 % of its time (MMLU with 5 examples: 62 s).
@@ -72,8 +122,12 @@ def building() -> Iterator[None]:
     environment = lm_eval.utils.env
     compiled = functools.lru_cache(maxsize=4096)(environment.from_string)
     real_config = lm_eval.api.task.TaskConfig
+    task_class: Any = lm_eval.api.task.ConfigurableTask
+    place = Place()
 
     def task_config(**config: Any) -> Any:
+        _check_metrics(config)
+        place.splits = frozenset(_splits(config))
         if callable(process := config.get("process_docs")):
             config["process_docs"] = _once_a_split(process)
         return real_config(**config)
@@ -85,8 +139,13 @@ def building() -> Iterator[None]:
         with ExitStack() as stack:
             stack.enter_context(_replaced(environment, "from_string", compiled))
             stack.enter_context(_replaced(lm_eval.api.task, "TaskConfig", task_config))
-            stack.enter_context(_replaced(lm_eval.api.task, "tqdm", _no_bar))
-            yield
+            stack.enter_context(_replaced(lm_eval.api.task, "tqdm", _counting(place)))
+            for field in ("doc_to_text", "doc_to_target", "doc_to_choice"):
+                noted = _noted(place, field, getattr(task_class, field))
+                stack.enter_context(_replaced(task_class, field, noted))
+            not_empty = property(_not_empty(lm_eval.api.task.Task.eval_docs.fget))
+            stack.enter_context(_replaced(lm_eval.api.task.Task, "eval_docs", not_empty))
+            yield place
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
@@ -125,8 +184,88 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         setattr(owner, name, before)
 
 
-def _no_bar(items: Iterable[Any], *_: Any, **__: Any) -> Iterable[Any]:
-    return items
+def _counting(place: Place) -> Callable[..., Iterator[Any]]:
+    """For tqdm around lm-eval's (number, document) pairs: no bar, but a note of them."""
+
+    def counting(items: Iterable[Any], *_: Any, **__: Any) -> Iterator[Any]:
+        for place.number, place.document in items:
+            yield place.number, place.document
+
+    return counting
+
+
+def _noted(place: Place, field: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A task's `field` function that notes its document, its value and what went wrong."""
+
+    @functools.wraps(function)
+    def noted(self: Any, doc: Any, *args: Any, **kwargs: Any) -> Any:
+        place.formatted = doc
+        try:
+            value = function(self, doc, *args, **kwargs)
+        except Exception as error:
+            place.fault = (error, field)
+            raise
+        if field == "doc_to_target":
+            place.target = value
+        elif field == "doc_to_choice":
+            place.choices = value
+        return value
+
+    return noted
+
+
+def _not_empty(documents: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def not_empty(task: Any) -> Any:
+        docs = documents(task)
+        if hasattr(docs, "__len__") and len(docs) == 0:
+            raise NoDocumentsError
+        return docs
+
+    return not_empty
+
+
+def _splits(config: Mapping[str, Any]) -> Iterator[str]:
+    """The splits that a definition names."""
+    fewshot = config.get("fewshot_config")
+    inner = fewshot.get("split") if isinstance(fewshot, Mapping) else None
+    keys = ("training_split", "validation_split", "test_split", "fewshot_split")
+    yield from (split for split in (inner, *map(config.get, keys)) if isinstance(split, str))
+
+
+def _check_metrics(config: Mapping[str, Any]) -> None:
+    """Raise UserError for a metric or aggregation that lm-eval hasn't.
+
+    Functions are their task's own, and so are the names that its process_results gives. A metric of
+    the evaluate library is one that says so by `hf_evaluate: true`, or a path.
+    """
+    import lm_eval.api.metrics  # noqa: F401  (fills the registries)
+    from lm_eval.api import registry
+
+    metrics = config.get("metric_list")
+    for entry in metrics if isinstance(metrics, list) else ():
+        name = entry.get("metric") if isinstance(entry, Mapping) else None
+        if not isinstance(name, str):
+            continue
+        known = name in registry.metric_registry or entry.get("hf_evaluate") is True or "/" in name
+        if not known and config.get("process_results") is None:
+            raise UserError(_no_such(config, "metric", name, registry.metric_registry))
+        aggregation = entry.get("aggregation")
+        if isinstance(aggregation, str):
+            if aggregation not in registry.aggregation_registry:
+                raise UserError(
+                    _no_such(config, "aggregation", aggregation, registry.aggregation_registry)
+                )
+        elif "aggregation" not in entry and name not in registry.metric_agg_registry:
+            raise UserError(
+                f"The task {config.get('task')}: the metric {name} needs a line "
+                "`aggregation:`, e.g. `aggregation: mean`."
+            )
+
+
+def _no_such(config: Mapping[str, Any], kind: str, name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.6)
+    hint = f"nearest: {', '.join(near)}." if near else f"there are {', '.join(sorted(known))}."
+    return f"The task {config.get('task')}: no {kind} {name}; {hint}"
 
 
 def _once_a_split(process: Callable[[Any], Any]) -> Callable[[Any], Any]:

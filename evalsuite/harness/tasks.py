@@ -93,10 +93,10 @@ def load_tasks(
     groups: dict[str, Any] = {}
     capabilities: dict[str, tuple[str, str]] = {}
     warnings: list[str] = []
-    with lmeval.quiet() as log, lmeval.building():
+    with lmeval.quiet() as log, lmeval.building() as place:
         for spec in specs:
             base = spec.path.parent if spec.path and spec.origin != "library" else None
-            with _task_errors(spec.name), data.serving(data.Source(folder, base)):
+            with _task_errors(spec.name, place), data.serving(data.Source(folder, base)):
                 loaded = _load(spec)
             for name, task in loaded["tasks"].items():
                 if name in tasks:
@@ -106,9 +106,10 @@ def load_tasks(
             groups.update(loaded["groups"])
         for name, task in tasks.items():
             warnings += _set_shots(name, task, num_fewshot)
+            _check_shots(name, task)
             task.set_fewshot_seed(seed=seed)
         for name, task in tasks.items():
-            with _task_errors(name):
+            with _task_errors(name, place):
                 task.build_all_requests(limit=limit, rank=0, world_size=1)
     return TaskSet(
         tasks=tasks,
@@ -179,8 +180,9 @@ def _definitions(spec: TaskSpec, index: Mapping[str, Any]) -> Iterator[tuple[str
 
 
 @contextmanager
-def _task_errors(name: str) -> Iterator[None]:
+def _task_errors(name: str, place: lmeval.Place) -> Iterator[None]:
     """What goes wrong in a task's own definition, as one line that names the task."""
+    vars(place).update(vars(lmeval.Place()), splits=place.splits)
     try:
         yield
     except UserError:
@@ -188,15 +190,24 @@ def _task_errors(name: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         missing = f"the Python package {error.name}" if error.name else _one_line(error)
         raise UserError(f"The task {name} needs what is not installed: {missing}") from error
-    except KeyError as error:
-        key = error.args[0] if error.args else ""
+    except lmeval.NoDocumentsError as error:
         raise UserError(
-            f"The task {name} can't be prepared: its data set has no split or column {key!r}."
+            f"The task {name} can't be prepared: its data holds no documents."
         ) from error
     except _TASK_ERRORS as error:
-        raise UserError(
-            f"The task {name} can't be prepared: {type(error).__name__}: {_one_line(error)}"
-        ) from error
+        raise UserError(f"The task {name} can't be prepared: {_reason(error, place)}") from error
+
+
+def _reason(error: BaseException, place: lmeval.Place) -> str:
+    key = error.args[0] if isinstance(error, KeyError) and error.args else None
+    if place.formatted is None and key in place.splits:
+        return f"its data set has no split {key!r}."
+    if isinstance(error, IndexError) and place.target_out_of_range():
+        return (
+            f"{place.describe(error)}doc_to_target is {place.target}, but the choices are "
+            f"{len(place.choices)}, counted from 0."
+        )
+    return f"{place.describe(error)}{type(error).__name__}: {_one_line(error)}"
 
 
 def _one_line(error: BaseException) -> str:
@@ -216,6 +227,32 @@ def _set_shots(name: str, task: Any, wanted: int | None) -> list[str]:
         return [f"{name} sets 0 few-shot examples itself: --num-fewshot {wanted} is not applied."]
     task.set_config(key="num_fewshot", value=wanted)
     return []
+
+
+def _check_shots(name: str, task: Any) -> None:
+    """Raise UserError when a task's few-shot split has fewer examples than are to be shown."""
+    from lm_eval.api.samplers import ContextSampler, FirstNSampler
+
+    shots = task.config.num_fewshot or 0
+    sampler: Any = getattr(task, "sampler", None)
+    if not shots or getattr(type(sampler), "sample", None) not in (
+        ContextSampler.sample,
+        FirstNSampler.sample,
+    ):
+        return  # a sampler of the task's own knows itself what it has
+    has = len(sampler.fewshot_indices or sampler.df)
+    # lm-eval keeps the question itself out of its examples where both come from one split; its
+    # default sampler draws one more for that, also where neither split is set.
+    split = task.fewshot_cfg.split
+    aside = split == task.config.test_split and (
+        split is not None or type(sampler).sample is ContextSampler.sample
+    )
+    if shots > (most := max(has - aside, 0)):
+        raise UserError(
+            f"The task {name}: its few-shot split has {has} example{'s' * (has != 1)}"
+            f"{', one of them kept aside for the question' if aside and has else ''}: "
+            f"--num-fewshot must be at most {most}, not {shots}."
+        )
 
 
 # ---- what a task is ------------------------------------------------------------------------------

@@ -111,3 +111,28 @@ def test_text_that_begins_with_bos_gets_no_second_one(tokenizer: Any) -> None:
     lm = EngineLM(tokenizer, 512, lambda _: [], lambda _: [])
     assert lm.tok_encode("<s>Tom ran.").count(tokenizer.bos_token_id) == 1
     assert lm.tok_encode("Tom ran.").count(tokenizer.bos_token_id) == 1
+
+
+def test_every_task_whose_continuations_do_not_fit_is_named(
+    tokenizer: Any, benchmarks: Path
+) -> None:
+    task_set = load_tasks(resolve(["piqa", "arc_easy", "nq_open"]), data_dir=benchmarks, limit=20)
+    with pytest.raises(UserError) as error:
+        token_requests(task_set, tokenizer, 8)
+    first, second = str(error.value).splitlines()
+    longest: dict[str, dict[int, int]] = {"piqa": {}, "arc_easy": {}}
+    for name, documents in longest.items():
+        for instance in task_set.instances[name]:
+            length = len(continuation(tokenizer, instance))
+            if length > 8:
+                documents[instance.doc_id] = max(length, documents.get(instance.doc_id, 0))
+    for name, documents in longest.items():
+        assert f"{name} ({len(documents)} documents, up to {max(documents.values())} tok" in first
+    assert "nq_open" not in first
+    assert second == "Use a larger --max-length or leave the tasks out."
+
+
+def continuation(tokenizer: Any, instance: Any) -> list[int]:
+    """The tokens of an instance's continuation."""
+    lm = EngineLM(tokenizer, 512, lambda _: [], lambda _: [])
+    return lm._encode_pair(*instance.args)[1]

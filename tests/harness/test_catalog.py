@@ -56,13 +56,19 @@ def test_unknown_names_come_with_the_nearest(name: str, near: str) -> None:
         resolve([name])
     lines = str(error.value).splitlines()
     assert len(lines) <= 2
-    assert f"There is no task or suite {name}." in lines[0]
+    assert f"There is no task or suite {name!r}." in lines[0]
     assert near in lines[-1].replace(".", ",").replace(",", " ").split()
 
 
 def test_no_name_is_an_error() -> None:
     with pytest.raises(UserError, match="No task to evaluate"):
         resolve([])
+
+
+@pytest.mark.parametrize("name", ["", "  ", "lm-eval:"])
+def test_an_empty_name_is_an_error(name: str) -> None:
+    with pytest.raises(UserError, match="An empty task name"):
+        resolve([name])
 
 
 def test_the_library_by_name_by_prefix_and_by_group() -> None:

@@ -94,7 +94,7 @@ def test_a_missing_folder_configuration_split_or_file_is_named(
         load_tasks(resolve(["piqa"]), data_dir=tmp_path / "nowhere")
     with pytest.raises(UserError, match="has no configuration nothing; it has ARC-Easy, ARC-Chall"):
         load(benchmarks, "allenai/ai2_arc", "nothing")
-    with pytest.raises(UserError, match="no split or column 'train'"):
+    with pytest.raises(UserError, match="no split 'train'"):
         load_tasks(resolve(["hendrycks_math_geometry"]), data_dir=benchmarks)
     copy = tmp_path / "baber__piqa"
     copy.mkdir()

@@ -120,21 +120,107 @@ def write(folder: Path, more: str) -> Path:
         ("no_such_key: 1\n", "no_such_key"),
         ("doc_to_text: '{{nothing}}'\n", "'nothing' is undefined"),
         ("doc_to_text: '{{q'\n", "own can't be prepared"),
-        ("validation_split: dev\n", "no split or column 'dev'"),
+        ("doc_to_text: '{{nothing}}'\n", "doc_to_text, document 0"),
+        ("validation_split: dev\n", "no split 'dev'"),
         ("process_docs: !function nowhere.f\n", "nowhere"),
         ("metadata: {primary: f1}\n", "declares the primary metric f1, but has acc"),
         ("unsafe_code: true\n", "runs code that the model wrote"),
-        ("num_fewshot: 9\n", "own can't be prepared"),
+        (
+            "num_fewshot: 9\n",
+            "own: its few-shot split has 1 example: --num-fewshot must be at most 1",
+        ),
+        ("metric_list: [{metric: accc}]\n", "The task own: no metric accc; nearest: acc"),
+        ("metric_list: [{metric: acc, aggregation: meen}]\n", "no aggregation meen; nearest: mean"),
+        ("metric_list: [{metric: qqq}]\n", "no metric qqq; there are acc, "),
+        (
+            "metric_list: [{metric: mine}]\nprocess_results: !function own.results\n",
+            "the metric mine needs a line `aggregation:`",
+        ),
+        ("process_docs: !function own.docs\n", "own can't be prepared: KeyError: 'absent'"),
+        ("doc_to_target: 5\n", "document 0: doc_to_target is 5, but the choices are 2"),
     ],
 )
 def test_faulty_tasks_are_one_line_that_names_them(more: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"q": "Tom", "c": ["a", "b"]}\n')
+    (tmp_path / "own.py").write_text(
+        "def results(doc, answers):\n    return {'mine': 1}\n"
+        "def docs(split):\n    return split.map(lambda doc: {'q': doc['absent']})\n"
+    )
     path = write(tmp_path, more)
     with pytest.raises(UserError) as error:
         load_tasks(resolve([str(path)]))
     assert words in str(error.value)
     assert "own" in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_metric_of_the_tasks_own_needs_no_registry(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"q": "Tom", "c": ["a", "b"]}\n')
+    (tmp_path / "own.py").write_text(
+        "def results(doc, answers):\n    return {'mine': 1}\n"
+        "def right(*args):\n    return 1\n"
+        "def total(items):\n    return sum(items)\n"
+    )
+    given = "metric_list: [{metric: mine, aggregation: mean, higher_is_better: true}]\n"
+    path = write(tmp_path, f"{given}process_results: !function own.results\n")
+    assert load_tasks(resolve([str(path)])).infos["own"].primary == "mine"
+    function = (
+        "metric_list:\n  - metric: !function own.right\n    aggregation: !function own.total\n"
+        "    higher_is_better: true\n"
+    )
+    path = write(tmp_path, function)
+    assert load_tasks(resolve([str(path)])).infos["own"].primary == "right"
+
+
+def test_no_network_is_asked_for_an_unknown_metric(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import lm_eval.api.task
+
+    def never(*_: Any) -> None:
+        raise AssertionError("lm-eval would ask the hub")
+
+    monkeypatch.setattr(lm_eval.api.task, "get_metric", never)
+    with pytest.raises(UserError, match="no metric accc; nearest: acc"):
+        load_tasks(resolve([str(write(tmp_path, "metric_list: [{metric: accc}]\n"))]))
+
+
+def test_no_documents_are_said(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("")
+    with pytest.raises(UserError, match="task own can't be prepared: its data holds no documents"):
+        load_tasks(resolve([str(write(tmp_path, ""))]))
+
+
+def test_the_faulty_document_and_field_are_named(tmp_path: Path) -> None:
+    good, bad = {"q": "Tom", "c": ["a", "b"], "g": 1, "n": 1}, {"q": "Ann", "c": ["a"], "g": 1}
+    (tmp_path / "rows.jsonl").write_text(
+        "".join(json.dumps({"n": 0, **row}) + "\n" for row in (good, good, bad))
+    )
+    path = write(tmp_path, "doc_to_text: '{{1 // n}}'\n")
+    with pytest.raises(UserError, match="doc_to_text, document 2: ZeroDivisionError"):
+        load_tasks(resolve([str(path)]))
+    path = write(tmp_path, "doc_to_target: g\nnum_fewshot: 3\n")
+    with pytest.raises(
+        UserError, match="few-shot example of document 0: doc_to_target is 1, but the choices are 1"
+    ):
+        load_tasks(resolve([str(path)]))
+
+
+def test_more_examples_than_there_are(tmp_path: Path) -> None:
+    rows = [{"q": f"Item {i}", "c": ["a", "b"]} for i in range(4)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for more, most in (
+        ("", 4),
+        ("fewshot_split: test\n", 3),
+        ("fewshot_split: test\nfewshot_config: {sampler: first_n}\n", 3),
+        ("fewshot_config: {sampler: first_n, samples: [{q: A, c: [a, b]}]}\n", 1),
+    ):
+        specs = resolve([str(write(tmp_path, more))])
+        assert load_tasks(specs, num_fewshot=most).infos["own"].num_fewshot == most
+        with pytest.raises(UserError, match=f"--num-fewshot must be at most {most}, not 5000"):
+            load_tasks(specs, num_fewshot=5000)
+        with pytest.raises(UserError, match=f"at most {most}, not {most + 1}"):
+            load_tasks(specs, num_fewshot=most + 1)
 
 
 @pytest.mark.parametrize("options", [{"limit": 0}, {"limit": -1}, {"num_fewshot": -1}])
