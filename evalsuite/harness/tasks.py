@@ -134,6 +134,7 @@ def _library_manager() -> Any:
 
 
 def _load(spec: TaskSpec) -> Any:
+    from lm_eval.api.task import ConfigurableTask
     from lm_eval.tasks import TaskManager
 
     manager = (
@@ -152,6 +153,14 @@ def _load(spec: TaskSpec) -> Any:
     for name, task in loaded["tasks"].items():
         if getattr(task, "MULTIMODAL", False):
             raise UserError(f"The task {name} shows images or sound, which text models can't take.")
+        # Only generations call a metric's function; lm-eval would go on without it.
+        if type(task) is ConfigurableTask and task.OUTPUT_TYPE == "generate_until":
+            gone = [metric for metric, function in task._metric_fn_list.items() if function is None]
+            if gone and task.config.process_results is None:
+                raise UserError(
+                    f"The task {name}: the metric {gone[0]} can't be loaded from the evaluate "
+                    "library: check its name and the network."
+                )
     if not loaded["tasks"]:
         raise UserError(f"{spec.name} holds no tasks.")
     return loaded

@@ -185,6 +185,19 @@ def test_no_network_is_asked_for_an_unknown_metric(
         load_tasks(resolve([str(write(tmp_path, "metric_list: [{metric: accc}]\n"))]))
 
 
+def test_a_metric_that_evaluate_cannot_load_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"q": "Tom", "c": ["a", "b"]}\n')
+    entry = "{metric: zzz, hf_evaluate: true, aggregation: mean, higher_is_better: true}"
+    path = write(tmp_path, f"metric_list: [{entry}]\n")
+    path.write_text(
+        path.read_text()
+        .replace("multiple_choice", "generate_until")
+        .replace("doc_to_choice: c\n", "")
+    )
+    with pytest.raises(UserError, match="the metric zzz can't be loaded from the evaluate library"):
+        load_tasks(resolve([str(path)]))
+
+
 def test_no_documents_are_said(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("")
     with pytest.raises(UserError, match="task own can't be prepared: its data holds no documents"):
