@@ -183,9 +183,9 @@ def _safetensors(folder: Path, config: LlamaConfig, names: list[str]) -> Checkpo
     shapes: dict[str, tuple[int, ...]] = {}
     files: dict[str, tuple[str, ...]] = {}
     dtypes: list[str] = []
-    for name in names:
-        header = _read_header(folder / name)
-        refuse_unused_layers(folder, config, header)
+    headers = {name: _read_header(folder / name) for name in names}
+    refuse_unused_layers(folder, config, [tensor for held in headers.values() for tensor in held])
+    for name, header in headers.items():
         found = [tensor for tensor in header if tensor in wanted]
         files[name] = tuple(found)
         for tensor in found:

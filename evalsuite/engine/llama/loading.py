@@ -114,7 +114,7 @@ def _read_bin(checkpoint: Checkpoint) -> Read:
     tensors: dict[str, Tensor] = {}
     for file in checkpoint.files:
         tensors.update(_torch_load(checkpoint.folder / file))
-    refuse_unused_layers(checkpoint.folder, checkpoint.config, tensors)
+    refuse_unused_layers(checkpoint.folder, checkpoint.config, map(str, tensors))
     wanted = expected_tensors(checkpoint.config)
     tensors = {name: tensor for name, tensor in tensors.items() if name in wanted}
     require_tensors(
