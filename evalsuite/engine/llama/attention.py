@@ -8,6 +8,7 @@ Knows tensors and `end`; no tokens, no requests.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -27,17 +28,43 @@ BLOCK = 128
 _FLEX_BLOCK = 128
 
 
-def pack_attention(end: Ints, dtype: torch.dtype, device: torch.device, kind: str) -> Attend:
-    """The attention of one pack; `kind` is "dense" or "flex"."""
+def pack_attention(
+    end: Ints,
+    dtype: torch.dtype,
+    device: torch.device,
+    kind: str,
+    prefix: Prefix | None = None,
+) -> Attend:
+    """The attention of one pack; `kind` is "dense" or "flex".
+
+    `prefix` has the keys and values that stand before every node of the pack; "dense" only.
+    """
     if kind == "flex":
+        assert prefix is None
         return FlexAttend(end, device)
-    return DenseAttend(end, dtype, device)
+    return DenseAttend(end, dtype, device, prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """Keys and values of tokens that a pack's sequences all begin with: [P, G, D] a layer."""
+
+    tokens: tuple[int, ...]
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
 
 
 class DenseAttend:
-    """Attention over a pack by scaled_dot_product_attention, one block of queries at a time."""
+    """Attention over a pack by scaled_dot_product_attention, one block of queries at a time.
 
-    def __init__(self, end: Ints, dtype: torch.dtype, device: torch.device) -> None:
+    With a prefix, all queries see it whole: one product without a mask, joined with the blocks'
+    own by the log-sum-exp of both.
+    """
+
+    def __init__(
+        self, end: Ints, dtype: torch.dtype, device: torch.device, prefix: Prefix | None = None
+    ) -> None:
+        self._prefix = prefix
         self._blocks: list[tuple[slice, Tensor | slice, Tensor]] = []
         ends = torch.from_numpy(end)
         for start in range(0, len(end), BLOCK):
@@ -49,29 +76,74 @@ class DenseAttend:
             queries = torch.arange(start, stop)[:, None]  # [Q, 1]
             visible = (keys <= queries) & (queries < ends[keys])  # [Q, K]
             mask = torch.zeros(visible.shape, dtype=dtype).masked_fill_(~visible, float("-inf"))
-            whole = len(keys) == stop
+            first = int(keys[0])
+            run = len(keys) == stop - first  # no gap: a view will do
             self._blocks.append(
                 (
                     slice(start, stop),
-                    slice(0, stop) if whole else keys.to(device),
+                    slice(first, stop) if run else keys.to(device),
                     mask[None, None].to(device),
                 )
             )
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = q.transpose(0, 1), k.transpose(0, 1), v.transpose(0, 1)  # [H or G, T, D]
-        grouped = q.shape[0] != k.shape[0]
-        parts = []
+        if self._prefix is None:
+            parts = [
+                F.scaled_dot_product_attention(
+                    _heads_first(q[queries]),
+                    _heads_first(_rows(k, keys)),
+                    _heads_first(_rows(v, keys)),
+                    attn_mask=mask,
+                    enable_gqa=q.shape[1] != k.shape[1],
+                )[0].transpose(0, 1)  # [Q, H, D]
+                for queries, keys, mask in self._blocks
+            ]
+            return torch.cat(parts)
+        y, weight = attention_and_weight(q, self._prefix.keys[layer], self._prefix.values[layer])
         for queries, keys, mask in self._blocks:
-            y = F.scaled_dot_product_attention(
-                q[None, :, queries],
-                k[None, :, keys],
-                v[None, :, keys],
-                attn_mask=mask,
-                enable_gqa=grouped,
-            )  # [1, H, Q, D]
-            parts.append(y[0])
-        return torch.cat(parts, dim=1).transpose(0, 1)  # [T, H, D]
+            own = attention_and_weight(q[queries], _rows(k, keys), _rows(v, keys), mask)
+            y[queries], _ = join((y[queries], weight[queries]), own)
+        return y
+
+
+def attention_and_weight(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Attention of q [Q, H, D] over k and v [K, G, D], and its log-sum-exp, on a CPU.
+
+    mask [1, 1, Q, K] is added to the scores. Returns [Q, H, D], and float32 [Q, H, 1]: what
+    `join` weighs attention over several sets of keys with.
+    """
+    queries, heads, size = q.shape
+    groups = heads // k.shape[1]
+    # The query heads that share a key head stand where more queries of it would.
+    folded = (
+        q.view(queries, -1, groups, size).permute(1, 2, 0, 3).reshape(-1, groups * queries, size)
+    )
+    if mask is not None and groups > 1:
+        mask = mask.expand(1, groups, *mask.shape[2:]).reshape(1, 1, groups * queries, -1)
+    y, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        folded[None], _heads_first(k), _heads_first(v), attn_mask=mask
+    )  # [1, G, H/G * Q, D], [1, G, H/G * Q]
+    y = y.view(-1, groups, queries, size).permute(2, 0, 1, 3).reshape(queries, heads, size)
+    weight = weight.reshape(-1, groups, queries).permute(2, 0, 1).reshape(queries, heads, 1)
+    return y, weight
+
+
+def join(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Attention over the union of two sets of keys, from that over each and their log-sum-exps."""
+    (y, a), (z, b) = one, other
+    share = torch.sigmoid(b - a)  # of the other's keys, float32 [Q, H, 1]
+    return torch.lerp(y.float(), z.float(), share).to(y.dtype), torch.logaddexp(a, b)
+
+
+def _heads_first(x: Tensor) -> Tensor:
+    """[T, heads, D] -> [1, heads, T, D], without a copy."""
+    return x.transpose(0, 1)[None]
+
+
+def _rows(x: Tensor, keys: Tensor | slice) -> Tensor:
+    return x[keys] if isinstance(keys, slice) else x.index_select(0, keys)
 
 
 class FlexAttend:

@@ -20,7 +20,7 @@ from evalsuite.engine.llama.config import LlamaConfig
 from evalsuite.engine.llama.generation import generate_group
 from evalsuite.engine.llama.loading import Transform, load_model
 from evalsuite.engine.llama.model import Llama
-from evalsuite.engine.llama.scoring import score_pack
+from evalsuite.engine.llama.scoring import LastPrefix, score_pack
 from evalsuite.records import (
     Batch,
     GenerateRequest,
@@ -31,7 +31,7 @@ from evalsuite.records import (
 )
 
 # Raised whenever a change of this folder changes its numbers: stored answers are then not reused.
-VERSION = 1
+VERSION = 2
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -54,6 +54,7 @@ class LlamaEngine:
         self.max_length = max_length
         self.warnings = tuple(warnings)
         self._attention = attention
+        self._prefixes = LastPrefix(model)
         self._eos_ids = frozenset(end_ids(model.config, tokenizer))
         weight = model.embedding.weight
         self.identity: Mapping[str, str | int | float | bool] = {
@@ -131,7 +132,7 @@ class LlamaEngine:
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[ScoreResponse]:
         """Answer the requests of one planned pack, in their order."""
-        return score_pack(self.model, requests, self.max_length, self._attention)
+        return score_pack(self.model, requests, self.max_length, self._attention, self._prefixes)
 
     def plan_generation(self, requests: Sequence[GenerateRequest]) -> list[Batch]:
         """See `plan.plan_generation`."""

@@ -21,6 +21,7 @@ from evalsuite.engine.llama.checkpoint import (
     require_tensors,
 )
 from evalsuite.engine.llama.model import Layer, Llama, inverse_frequencies
+from evalsuite.engine.llama.onednn import lay_out
 from evalsuite.records import UserError
 
 Read = Callable[[str], Tensor]
@@ -55,7 +56,7 @@ def load_model(
             f"{checkpoint.folder} does not fit into the memory of {device}: its weights alone take "
             f"{need:.1f} GiB in {str(dtype).removeprefix('torch.')}."
         ) from None
-    return model.eval()
+    return lay_out(model.eval())
 
 
 def _transformed(read: Read, transform: Transform | None) -> Read:

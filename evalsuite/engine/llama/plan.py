@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from evalsuite.engine.base import generation_input, scoring_input
 from evalsuite.engine.llama.config import LlamaConfig
-from evalsuite.engine.llama.trie import preorder, split
+from evalsuite.engine.llama.trie import preorder, shared_prefix, split
 from evalsuite.records import Batch, GenerateRequest, ScoreRequest
 
 _Asked = TypeVar("_Asked")
@@ -67,10 +67,17 @@ def plan_scoring(requests: Sequence[ScoreRequest], max_length: int, limits: Limi
     inputs = [_checked(i, scoring_input, r, max_length)[0] for i, r in enumerate(requests)]
     lengths = [len(tokens) for tokens in inputs]
     order, shared = preorder(inputs)
-    return [
-        Batch(tuple(members), nodes, sum(lengths[i] for i in members))
-        for members, nodes in split(order, shared, lengths, limits.pack_tokens)
-    ]
+    batches = []
+    before: tuple[int, ...] = ()  # the prefix that the engine still has from the pack before
+    for members, nodes in split(order, shared, lengths, limits.pack_tokens):
+        keep = [len(requests[i].continuation) for i in members]
+        length = shared_prefix([inputs[i] for i in members], keep, nodes)
+        prefix = inputs[members[0]][:length]
+        known = length if prefix == before else 0
+        total = sum(lengths[i] for i in members)
+        batches.append(Batch(tuple(members), nodes - known, total))
+        before = prefix or before
+    return batches
 
 
 def plan_generation(

@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 
+# A shorter prefix costs less to repeat than a forward pass of its own.
+SHORTEST_PREFIX = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Pack:
@@ -55,27 +58,58 @@ def preorder(sequences: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
 def split(
     order: Sequence[int], shared: Sequence[int], lengths: Sequence[int], limit: int
 ) -> list[tuple[list[int], int]]:
-    """Cut sorted sequences into packs of about `limit` nodes.
+    """Cut sorted sequences into packs of about `limit` nodes, where least is computed twice.
 
-    `order` and `shared` come from `preorder`, `lengths` are the sequences' own. What a sequence
-    shares with the one before it does not count against the limit, since a new pack would compute
-    it again: choices of a question longer than `limit` stay together, and a pack has at most
-    `limit` nodes more than its longest sequence. Returns for each pack its sequences' indices, in
-    sorted order, and its number of nodes. Equal sequences always share a pack.
+    `order` and `shared` come from `preorder`, `lengths` are the sequences' own. A new pack computes
+    again what its first sequence shares with the one before it, so a full pack is cut within its
+    second half, at the place where the two sides share least. What a sequence shares with the one
+    before it does not count against the limit: choices of a question longer than `limit` stay
+    together, and a pack has at most `limit` nodes more than its longest sequence. Returns for each
+    pack its sequences' indices, in sorted order, and its number of nodes. Equal sequences always
+    share a pack.
     """
+    new = [lengths[index] - common for index, common in zip(order, shared, strict=True)]
     packs: list[tuple[list[int], int]] = []
-    members: list[int] = []
-    size = 0
-    for index, common in zip(order, shared, strict=True):
-        new = lengths[index] - common
-        if members and new and size + new - common > limit:
-            packs.append((members, size))
-            members, size, new = [], 0, lengths[index]
-        members.append(index)
-        size += new
-    if members:
-        packs.append((members, size))
+    start = size = 0
+    for place, index in enumerate(order):
+        while place > start and new[place] and size + new[place] - shared[place] > limit:
+            cut, before = _best_cut(start, place, lengths[order[start]], new, shared, limit)
+            packs.append((list(order[start:cut]), before))
+            # What was new to the sequence at the cut, and what it shared: all is computed now.
+            size = size - before + shared[cut] if cut < place else 0
+            start = cut
+        size += lengths[index] if place == start else new[place]
+    if start < len(order):
+        packs.append((list(order[start:]), size))
     return packs
+
+
+def _best_cut(
+    start: int, stop: int, first: int, new: Sequence[int], shared: Sequence[int], limit: int
+) -> tuple[int, int]:
+    """Where to end a pack that begins at `start` and cannot take `stop`; and its nodes so far."""
+    best, nodes_at_best = stop, first + sum(new[start + 1 : stop])
+    nodes = first
+    for place in range(start + 1, stop):
+        if 2 * nodes >= limit and new[place] and shared[place] < shared[best]:
+            best, nodes_at_best = place, nodes
+        nodes += new[place]
+    return best, nodes_at_best
+
+
+def shared_prefix(sequences: Sequence[Sequence[int]], keep: Sequence[int], nodes: int) -> int:
+    """How many tokens to compute once for a pack and its neighbours; 0 where it does not pay.
+
+    `nodes` is the pack's number of nodes. All sequences begin with these tokens, and none of them
+    is among the `keep[i]` last ones of the i-th, whose output is wanted. It depends on the pack
+    alone: a pack has the same numbers whoever came before it.
+    """
+    low, high = min(sequences), max(sequences)
+    common = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
+    common = min(common, *(len(s) - kept for s, kept in zip(sequences, keep, strict=True)))
+    # A pack of its own for a prefix pays when several packs share it; one that is most of its pack
+    # (a long question and its choices) is not shared.
+    return common if SHORTEST_PREFIX <= common <= nodes - common else 0
 
 
 def build_pack(sequences: Sequence[Sequence[int]], keep: Sequence[int]) -> Pack:
