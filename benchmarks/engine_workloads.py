@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from evalsuite.records import GenerateRequest, ScoreRequest
 
@@ -199,3 +200,16 @@ def _trie_cost(sequences: Sequence[tuple[tuple[int, ...], int]]) -> Cost:
         needed.update(path[-read:])
         before = tokens
     return Cost(nodes, len(needed), attended)
+
+
+def tokens_of(request: Any) -> int:
+    """Tokens that a request takes without sharing."""
+    if isinstance(request, ScoreRequest):
+        return len(request.context) + len(request.continuation) - 1
+    return len(request.prompt) + request.max_new_tokens
+
+
+def middle(order: Sequence[Any], count: int) -> Sequence[Any]:
+    """`count` requests from the middle of those sorted by length; all where there are fewer."""
+    start = max(0, (len(order) - count) // 2)
+    return order[start : start + count]
