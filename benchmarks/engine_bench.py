@@ -169,14 +169,14 @@ class Bench:
                 continue
             batch_size = size if size == "auto" else int(size)
             rows = 64 if size == "auto" else int(size)
-            if rates and rows > len(requests) // workload.alike and size != "auto":
-                notes.append(f"batch size {size} not tried: there are fewer requests")
-                continue
             if not self.peer.fits(batch_size, workload.longest, scoring=bool(workload.score)):
                 notes.append(f"batch size {size} does not fit into memory")
                 continue
+            if rates and rows > len(requests) // workload.alike and size != "auto":
+                notes.append(f"batch size {size} not tried: there are fewer requests")
+                continue
             least = TRIAL_REQUESTS["cuda" if self.cuda else "cpu"]
-            window = middle(order, workload.alike * max(rows, least))
+            window = middle(order, workload.alike * max(rows, least), workload.alike)
             try:
                 seconds, _ = timed(partial(self.theirs, window, batch_size), cuda=self.cuda)
             except torch.OutOfMemoryError:

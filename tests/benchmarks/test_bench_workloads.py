@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from engine_workloads import SIZES, SUBJECT, Cost, Sizes, Workload, cost_of, make_workload
+from engine_workloads import SIZES, SUBJECT, Cost, Sizes, Workload, cost_of, make_workload, middle
 
 from evalsuite.records import GenerateRequest, ScoreRequest
 
@@ -131,6 +131,13 @@ def test_cost_equals_the_set_of_prefixes(name: str) -> None:
 def test_flops_of_a_dense_model() -> None:
     flops = Cost(10, 2, 55).flops(layer_parameters=1000, vocabulary=50, hidden=8, layers=3)
     assert flops == 2 * 10 * 1000 + 2 * 2 * 8 * 50 + 4 * 55 * 8 * 3
+
+
+def test_the_middle_keeps_documents_whole() -> None:
+    assert list(middle(range(10), 4)) == [3, 4, 5, 6]
+    assert list(middle(range(12), 8, alike=4)) == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert list(middle(range(20), 4, alike=4)) == [8, 9, 10, 11]
+    assert list(middle(range(3), 8)) == [0, 1, 2]
 
 
 def common(sequences: list[tuple[int, ...]]) -> int:
