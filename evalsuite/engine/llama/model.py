@@ -41,14 +41,20 @@ class Llama(nn.Module):
         self.head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.register_buffer("frequencies", inverse_frequencies(config), persistent=False)
 
-    def hidden(self, tokens: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """tokens and positions [T] -> the last layer's output [T, C], not yet normed."""
+    def hidden(
+        self, tokens: Tensor, positions: Tensor, attend: Attend, wanted: Tensor | None = None
+    ) -> Tensor:
+        """tokens and positions [T] -> the last layer's output [T, C], not yet normed.
+
+        With `wanted` [N] only those rows are returned, [N, C], in that order. Of the last layer
+        the others need keys and values alone.
+        """
         x = self.embedding(tokens)  # [T, C]
         angles = positions[:, None].float() * self.frequencies  # [T, D/2], float32 as it must be
         cos, sin = angles.cos().to(x.dtype)[:, None], angles.sin().to(x.dtype)[:, None]
-        for layer in self.layers:
+        for layer in self.layers[:-1]:
             x = layer(x, cos, sin, attend)
-        return x
+        return self.layers[-1](x, cos, sin, attend, wanted)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden [N, C] -> float32 logits [N, V]."""
@@ -65,8 +71,11 @@ class Layer(nn.Module):
         self.mlp_norm = RMSNorm(config.hidden_size, config.norm_eps)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), cos, sin, attend)
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend, wanted: Tensor | None = None
+    ) -> Tensor:
+        y = self.attention(self.attention_norm(x), cos, sin, attend, wanted)
+        x = (x if wanted is None else x[wanted]) + y
         return x + self.mlp(self.mlp_norm(x))
 
 
@@ -82,12 +91,14 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.hidden_size, out, bias=bias)
         self.out = nn.Linear(width, config.hidden_size, bias=bias)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
-        n = x.shape[0]
-        qkv = self.qkv(x).view(n, -1, self.head_dim)  # [T, H + 2G, D]
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, attend: Attend, wanted: Tensor | None
+    ) -> Tensor:
+        qkv = self.qkv(x).view(x.shape[0], -1, self.head_dim)  # [T, H + 2G, D]
         q, k, v = qkv.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
         y = attend(self.index, rotate(q, cos, sin), rotate(k, cos, sin), v)  # [T, H, D]
-        return self.out(y.reshape(n, -1))
+        y = y if wanted is None else y[wanted]
+        return self.out(y.reshape(y.shape[0], -1))
 
 
 class MLP(nn.Module):
@@ -124,7 +135,11 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     The pairs are (i, i + D/2), as in the converted checkpoints, not neighbours as in the paper.
     """
     left, right = x.chunk(2, dim=-1)
-    return torch.cat((left * cos - right * sin, right * cos + left * sin), dim=-1)
+    y = torch.empty_like(x, memory_format=torch.contiguous_format)
+    first, second = y.chunk(2, dim=-1)
+    torch.mul(left, cos, out=first).addcmul_(right, sin, value=-1)
+    torch.mul(right, cos, out=second).addcmul_(left, sin)
+    return y
 
 
 def inverse_frequencies(config: LlamaConfig) -> Tensor:

@@ -28,7 +28,7 @@ GROUP_SECONDS = 60.0
 
 # Logits at once, in float32: the reading step's largest tensor (see scoring.LOGITS_AT_ONCE), with
 # its exponentials beside it.
-_LOGITS_BYTES = 2 * 4 * 2**26
+_LOGITS_BYTES = 2 * 4 * 2**23
 
 
 @dataclass(frozen=True, slots=True)

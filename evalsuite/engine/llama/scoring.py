@@ -18,8 +18,9 @@ from evalsuite.engine.llama.model import Llama
 from evalsuite.engine.llama.trie import build_pack, preorder, shared_prefix
 from evalsuite.records import ScoreRequest, ScoreResponse
 
-# Logits in flight: 2**26 float32 numbers are 256 MiB (2,048 nodes of a vocabulary of 32,000).
-LOGITS_AT_ONCE = 2**26
+# Logits at once: 2**23 float32 numbers are 32 MiB (262 nodes of a vocabulary of 32,000). More is
+# given back to the system by malloc each time, and cleared by it the next.
+LOGITS_AT_ONCE = 2**23
 
 
 class LastPrefix:
@@ -81,16 +82,17 @@ def score_pack(
             prefix = (prefixes or LastPrefix(model)).of(inputs[0][:length])
     start = len(prefix.tokens) if prefix else 0
     pack = build_pack([tokens[start:] for tokens in inputs], counts)
+
+    # One row for each node that something is read from; several continuations may share a node.
+    targets = np.concatenate([np.asarray(r.continuation, dtype=np.int64) for r in requests])
+    read, rows = np.unique(np.concatenate(pack.tails), return_inverse=True)
     hidden = model.hidden(
         torch.from_numpy(pack.tokens).to(device),
         torch.from_numpy(pack.positions + start).to(device),
         pack_attention(pack.end, dtype, device, attention, prefix),
-    )  # [n, C]
-
-    # One row for each node that something is read from; several continuations may share a node.
-    targets = np.concatenate([np.asarray(r.continuation, dtype=np.int64) for r in requests])
-    nodes_read, rows = np.unique(np.concatenate(pack.tails), return_inverse=True)
-    logprobs, greedy = _read(model, hidden[torch.from_numpy(nodes_read).to(device)], rows, targets)
+        wanted=torch.from_numpy(read).to(device),
+    )  # [N, C]
+    logprobs, greedy = _read(model, hidden, rows, targets)
 
     firsts = np.concatenate(([0], np.cumsum(counts)[:-1]))
     sums = np.add.reduceat(logprobs, firsts)

@@ -100,11 +100,11 @@ def _best_cut(
 def shared_prefix(sequences: Sequence[Sequence[int]], keep: Sequence[int], nodes: int) -> int:
     """How many tokens to compute once for a pack and its neighbours; 0 where it does not pay.
 
-    `nodes` is the pack's number of nodes. All sequences begin with these tokens, and none of them
-    is among the `keep[i]` last ones of the i-th, whose output is wanted. It depends on the pack
-    alone: a pack has the same numbers whoever came before it.
+    The sequences are in sorted order, `nodes` is their pack's number of nodes. All begin with these
+    tokens, and none of them is among the `keep[i]` last ones of the i-th, whose output is wanted.
+    It depends on the pack alone: a pack has the same numbers whoever came before it.
     """
-    low, high = min(sequences), max(sequences)
+    low, high = sequences[0], sequences[-1]
     common = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
     common = min(common, *(len(s) - kept for s, kept in zip(sequences, keep, strict=True)))
     # A pack of its own for a prefix pays when several packs share it; one that is most of its pack
