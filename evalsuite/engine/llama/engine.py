@@ -31,7 +31,7 @@ from evalsuite.records import (
 )
 
 # Raised whenever a change of this folder changes its numbers: stored answers are then not reused.
-VERSION = 1
+VERSION = 2
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -70,6 +70,7 @@ class LlamaEngine:
             "pack_tokens": limits.pack_tokens,
             "group_requests": limits.group_requests,
             "group_kv_bytes": limits.group_kv_bytes,
+            "group_slots": limits.group_slots,
         }
 
     @classmethod
@@ -147,6 +148,8 @@ class LlamaEngine:
             max_length=self.max_length,
             pack_tokens=self.limits.pack_tokens,
             attention=self._attention,
+            slots=self.limits.group_slots,
+            kv_bytes=self.limits.group_kv_bytes,
         )
 
     def memory_bytes(self, scoring: Sequence[Batch] = (), generation: Sequence[Batch] = ()) -> int:
