@@ -26,6 +26,9 @@ from evalsuite.engine.llama.softmax import join, softmax_part
 _BLOCK_ROWS = 32
 _SPAN_STEP = 128
 
+# On CUDA idle slots are computed on until they are so many, since new rows need a new graph.
+_IDLE_SHARE = 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class _Level:
@@ -56,11 +59,27 @@ class _View:
 
 
 class Decoder:
-    """Sequences being decoded: slots 0 to `rows` - 1 are in use, one row of the model each."""
+    """Sequences being decoded: slots 0 to `rows` - 1 are rows of the model; some may be idle.
+
+    With `steady`, what CUDA graphs need, steps stay the same for as long as possible: spans are
+    rounded up, and idle slots are kept until there are many.
+    """
 
     def __init__(
-        self, model: Llama, store: Store, tree: SegmentTree, slots: int, capacity: int
+        self,
+        model: Llama,
+        store: Store,
+        tree: SegmentTree,
+        slots: int,
+        capacity: int,
+        *,
+        steady: bool | None = None,
     ) -> None:
+        """At most `slots` sequences at a time, each with `capacity` tokens of its own at most.
+
+        `steady` None is True on CUDA. Raises torch.OutOfMemoryError, or the CPU's RuntimeError,
+        where the slots' caches don't fit into memory.
+        """
         config, weight = model.config, model.embedding.weight
         self.device = weight.device
         self._model, self._tree, self._capacity = model, tree, capacity
@@ -80,6 +99,8 @@ class Decoder:
             for layer in range(config.layers)
         ]  # by layer and segment: keys and values, [G, L, D]
         self.slots, self.rows = slots, 0
+        self._steady = self.device.type == "cuda" if steady is None else steady
+        self._idle: set[int] = set()
         self._tokens, self._positions, self._filled = (
             torch.zeros(slots, dtype=torch.int64, device=self.device) for _ in range(3)
         )
@@ -90,33 +111,65 @@ class Decoder:
         self._levels: dict[tuple[int, int], tuple[Tensor, tuple[_Level, ...]]] = {}
         self._graphs = StepGraphs(self.device) if self.device.type == "cuda" else None
 
-    def join(self, prompts: Sequence[int], tokens: Sequence[int], store: Store) -> None:
-        """Append sequences: the prompts they continue, by number, and the first token after each.
+    @property
+    def free(self) -> int:
+        """How many sequences can join."""
+        return self.slots - self.rows + len(self._idle)
 
-        A sequence's own part is copied from the store, which is not needed for it any more.
+    def join(self, prompts: Sequence[int], tokens: Sequence[int], store: Store) -> list[int]:
+        """Take in sequences: prompts they continue, by number, and the first token after each.
+
+        Returns their slots. A sequence's own part is copied from the store, which is not needed
+        for it any more.
         """
-        first = self.rows
-        for prompt in prompts:
-            own = self._tree.own[prompt]
-            self._lengths[self.rows], self._above[self.rows] = len(own), self._tree.above[prompt]
-            self.rows += 1
+        slots = [self._place(prompt) for prompt in prompts]
         paths = {prompt: self._own_nodes(prompt) for prompt in dict.fromkeys(prompts)}
         for keys, values, from_keys, from_values in zip(
             self._keys, self._values, store.keys, store.values, strict=True
         ):
-            for slot, prompt in enumerate(prompts, start=first):
+            for slot, prompt in zip(slots, prompts, strict=True):
                 nodes, length = paths[prompt], self._lengths[slot]
                 keys[slot, :, :length] = from_keys[:, nodes]
                 values[slot, :, :length] = from_values[:, nodes]
-        rows = slice(first, self.rows)
-        positions = [self._depth(prompt) for prompt in prompts]
-        self._tokens[rows] = torch.tensor(tokens, device=self.device)
-        self._positions[rows] = torch.tensor(positions, device=self.device)
-        self._filled[rows] = torch.tensor(self._lengths[rows], device=self.device)
-        self._changed()
+        index = torch.tensor(slots, device=self.device)
+        for numbers, new in (
+            (self._tokens, tokens),
+            (self._positions, [self._depth(prompt) for prompt in prompts]),
+            (self._filled, [self._lengths[slot] for slot in slots]),
+        ):
+            numbers[index] = torch.tensor(new, device=self.device)
+        return slots
 
-    def drop(self, slot: int) -> None:
-        """Free a slot; the last slot in use moves into its place."""
+    def leave(self, slots: Sequence[int]) -> list[int]:
+        """Free slots, and close the gaps unless it is better to wait.
+
+        Returns which slot each row was in before: rows may have moved, and idle ones have gone.
+        """
+        self._idle.update(slots)
+        order = list(range(self.rows))
+        if len(self._idle) > (_IDLE_SHARE * self.rows if self._steady else 0):
+            for slot in sorted(self._idle, reverse=True):
+                order[slot] = order[-1]
+                order.pop()
+                self._drop(slot)
+            self._idle.clear()
+        return order
+
+    def _place(self, prompt: int) -> int:
+        """A slot for one more sequence: best an idle one whose step stays as it is."""
+        above, length = self._tree.above[prompt], len(self._tree.own[prompt])
+        alike = (slot for slot in sorted(self._idle) if self._above[slot] == above)
+        slot = next(alike, None)
+        if slot is None:
+            slot = min(self._idle) if self._idle else self.rows
+            self.rows = max(self.rows, slot + 1)
+            self._changed()
+        self._idle.discard(slot)
+        self._lengths[slot], self._above[slot] = length, above
+        return slot
+
+    def _drop(self, slot: int) -> None:
+        """Remove a row; the last one moves into its place."""
         last = self.rows - 1
         if slot != last:
             length = self._lengths[last]
@@ -147,10 +200,11 @@ class Decoder:
                     raise
                 self._width = (min(self._width, self.rows) + 1) // 2
                 self._changed()
-        rows = slice(0, self.rows)
-        self._positions[rows] += 1
-        self._filled[rows] += 1
-        self._lengths[rows] = [length + 1 for length in self._lengths[rows]]
+        # Idle rows go on too, in their last entry when they have come to the end.
+        full = self._capacity - 1
+        self._positions += 1
+        self._filled.add_(1).clamp_(max=full)
+        self._lengths = [min(length + 1, full) for length in self._lengths]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _compute(self, view: _View) -> Tensor:
@@ -221,12 +275,11 @@ class Decoder:
             yield _View(start, stop, slots, levels, blocks, key)
 
     def _blocks(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        cuda = self.device.type == "cuda"
-        size = stop - start if cuda else _BLOCK_ROWS
+        size = stop - start if self._steady else _BLOCK_ROWS
         for first in range(start, stop, size):
             after = min(first + size, stop)
             span = max(self._lengths[first:after]) + 1
-            if cuda:
+            if self._steady:
                 span = min(-(-span // _SPAN_STEP) * _SPAN_STEP, self._capacity)
             yield first, after, span
 

@@ -160,38 +160,44 @@ def _decode(
     decoder: Decoder, store: Store, waiting: deque[_Sequence], eos_ids: frozenset[int]
 ) -> None:
     """Finish the sequences that wait, the first ones first."""
-    running: list[_Sequence] = []  # by slot
-    while waiting or running:
-        new = [waiting.popleft() for _ in range(min(len(waiting), decoder.slots - len(running)))]
+    running: list[_Sequence | None] = []  # by slot; None where one is idle
+    while waiting or any(running):
+        new = [waiting.popleft() for _ in range(min(len(waiting), decoder.free))]
         if new:
-            decoder.join([s.prompt for s in new], [s.tokens[-1] for s in new], store)
-            running += new
+            slots = decoder.join([s.prompt for s in new], [s.tokens[-1] for s in new], store)
+            running += [None] * (decoder.rows - len(running))
+            for slot, sequence in zip(slots, new, strict=True):
+                running[slot] = sequence
         chosen = _choose(running, decoder.step())
         decoder.take(chosen)
         _take(running, chosen.tolist(), eos_ids)
-        for slot in reversed(range(len(running))):
-            if running[slot].finish:
-                decoder.drop(slot)
-                running[slot] = running[-1]
-                running.pop()
+        ended = [slot for slot, s in enumerate(running) if s and s.finish]
+        if ended:
+            for slot in ended:
+                running[slot] = None
+            running = [running[slot] for slot in decoder.leave(ended)]
 
 
-def _take(sequences: Sequence[_Sequence], tokens: list[int], eos_ids: frozenset[int]) -> None:
+def _take(
+    sequences: Sequence[_Sequence | None], tokens: list[int], eos_ids: frozenset[int]
+) -> None:
     for sequence, token in zip(sequences, tokens, strict=True):
-        sequence.take(token, eos_ids)
+        if sequence:
+            sequence.take(token, eos_ids)
 
 
-def _choose(running: Sequence[_Sequence], logits: Tensor) -> Tensor:
+def _choose(sequences: Sequence[_Sequence | None], logits: Tensor) -> Tensor:
     """The next token of each sequence: logits float32 [B, V] -> int64 [B], on their device."""
-    if not any(s.temperature for s in running):
+    draws = {
+        row: (s.temperature, s.top_p, s.draws[len(s.tokens)])
+        for row, s in enumerate(sequences)
+        if s and s.temperature
+    }
+    if not draws:
         return most_likely(logits)
-    settings = (
-        [s.temperature for s in running],
-        [s.top_p for s in running],
-        [s.draws[len(s.tokens)] if s.temperature else 0.0 for s in running],
-    )
-    numbers = torch.tensor(settings, dtype=torch.float64).to(logits.device)  # [3, B]
-    return next_tokens(logits, *numbers)
+    settings = [draws.get(row, (0.0, 1.0, 0.0)) for row in range(len(sequences))]
+    columns = torch.tensor(settings, dtype=torch.float64).T.contiguous()  # [3, B]
+    return next_tokens(logits, *columns.to(logits.device))
 
 
 def _response(sequence: _Sequence) -> GenerateResponse:
