@@ -18,8 +18,8 @@ from evalsuite.engine.llama import plan
 from evalsuite.engine.llama.engine import LlamaEngine
 from evalsuite.engine.llama.generation import generate_group
 from evalsuite.engine.llama.plan import Limits
-from evalsuite.engine.llama.sampling import next_tokens, uniforms
-from evalsuite.engine.llama.text import StopWatch
+from evalsuite.engine.llama.sampling import most_likely, next_tokens, uniforms
+from evalsuite.engine.llama.text import StopTokens, StopWatch
 from evalsuite.records import GenerateRequest, GenerateResponse, ScoreRequest
 
 NEW = 12
@@ -168,6 +168,44 @@ def test_edges_of_drawing() -> None:
     assert next_tokens(logits, number, top_p, 0 * nearly_one).tolist() == [1, 1, 0, 1]
 
 
+@pytest.mark.parametrize("vocabulary", [5, 128, 300])
+def test_blocks_of_the_vocabulary_change_no_draw(vocabulary: int) -> None:
+    """Against the plain form in float64: sort, cut, running sum, first place above the draw."""
+    generator = torch.Generator().manual_seed(vocabulary)
+    n = 400
+    # Rounded, so that there are ties, also at the edge of a nucleus.
+    logits = (4 * torch.randn(n, vocabulary, generator=generator)).round(decimals=1)
+    temperature = torch.rand(n, generator=generator, dtype=torch.float64) + 0.3
+    top_p = torch.rand(n, generator=generator, dtype=torch.float64)
+    top_p[::4] = 1.0
+    uniform = torch.rand(n, generator=generator, dtype=torch.float64)
+    tokens = next_tokens(logits, temperature, top_p, uniform).tolist()
+    close = 0
+    for i, token in enumerate(tokens):
+        p = (logits[i].double() / temperature[i]).softmax(-1)
+        ordered, ids = p.sort(descending=True, stable=True)
+        outside = ordered.cumsum(0) - ordered >= top_p[i]
+        outside[0] = False
+        if top_p[i] < 1:
+            p[ids[outside]] = 0
+        cumulated = p.cumsum(0)
+        wanted = uniform[i] * cumulated[-1]
+        if token != int(torch.searchsorted(cumulated, wanted, right=True)):
+            close += 1
+            assert float((cumulated - wanted).abs().min()) < 1e-5
+    assert close <= 2
+    assert torch.equal(most_likely(logits), torch.from_numpy(logits.numpy().argmax(-1)))
+
+
+def test_a_nucleus_wider_than_the_likely_tokens() -> None:
+    """A flat distribution: nearly the whole vocabulary is inside, all of it equal."""
+    n = 3000
+    uniform = torch.linspace(0.001, 0.999, 101, dtype=torch.float64)
+    ones = torch.ones(101, dtype=torch.float64)
+    tokens = next_tokens(torch.zeros(101, n), ones, 0.9 * ones, uniform)
+    assert tokens.tolist() == [int(u * 2700) for u in uniform]
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_types_score_and_generate(
     small_folder: Path, small_engine: LlamaEngine, prompts: list[tuple[int, ...]], dtype: str
@@ -227,6 +265,37 @@ def test_stop_strings(
         start = watch.text(before)
         assert answer == (start + text if before else text.removeprefix(" "))
         assert not any(s and s in answer for s in stop)
+
+
+def test_only_tokens_that_can_complete_a_stop_are_looked_at(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    """As if the whole answer was decoded after every token, for any tokens and stop strings."""
+    rng = random.Random(7)
+    skipped = reached = 0
+    for _ in range(400):
+        # Mostly the tokens that are hard: bytes, spaces, special ones.
+        tokens = rng.choices(range(24), k=rng.randrange(1, 25))
+        text = tokenizer.decode(rng.choices([tokens, tokens[::-1]])[0])
+        start = rng.randrange(len(text) + 1)
+        stops = [
+            text[start : start + rng.randrange(1, 5)],
+            rng.choice(["", "swer", " ", "€b", "é"]),
+        ]
+        stops = [s for s in stops if s and "\ufffd" not in s]
+        watch, shared = StopWatch(tokenizer, stops), StopTokens(tokenizer, stops)
+        for n in range(1, len(tokens) + 1):
+            texts = [
+                tokenizer.decode(tokens[:n], skip_special_tokens=skip) for skip in (True, False)
+            ]
+            wanted = any(s in t for s in stops for t in texts)
+            assert watch.reached(tokens[:n]) == wanted
+            skipped += bool(stops) and not shared.can_complete(tokens[n - 1])
+            if wanted:
+                reached += 1
+                break
+    assert skipped > 500
+    assert reached > 100
 
 
 def test_engine_stops_at_stop_strings(
