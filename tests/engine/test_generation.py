@@ -358,6 +358,42 @@ def test_groups_last_a_minute_at_most(small_engine: LlamaEngine) -> None:
     assert len(plan.plan_generation(long, 2048, config, limits)) == 2
 
 
+def test_a_shared_prefix_counts_once_in_a_groups_memory(small_engine: LlamaEngine) -> None:
+    config = small_engine.model.config
+    shots = tuple(range(3, 43))
+    requests = [GenerateRequest((*shots, a, b), 5) for a in range(3, 13) for b in range(3, 13)]
+    nodes = 40 + 10 + 100
+    token = config.kv_values * 4
+    wide = replace(small_engine.limits, group_kv_bytes=2 * nodes * token)
+    assert len(plan.plan_generation(requests, 64, config, wide)) == 1
+    narrow = replace(wide, group_kv_bytes=wide.group_kv_bytes - 1)
+    first, second = plan.plan_generation(requests, 64, config, narrow)
+    assert (len(first.requests), len(second.requests)) == (99, 1)
+    assert first.distinct_tokens == nodes - 1 + 5 * 99
+    assert second.distinct_tokens == 42 + 5  # the second group computes its prefix again
+    # Memory: within the limit, which bounds the slots, whatever the group has to generate.
+    weights = config.parameters * 4
+    for limits in (wide, replace(wide, group_kv_bytes=100 * token)):
+        groups = plan.plan_generation(requests, 64, config, limits)
+        held = plan.memory_bytes(config, limits, (), groups) - weights
+        forward = plan.memory_bytes(config, replace(limits, group_kv_bytes=0), (), groups) - weights
+        assert 0 < held - forward <= limits.group_kv_bytes
+
+
+def test_more_sequences_than_slots_take_longer(small_engine: LlamaEngine) -> None:
+    def seconds(count: int, slots: int) -> float:
+        return plan.generation_seconds(
+            small_engine.model.config,
+            replace(small_engine.limits, group_slots=slots),
+            prompt_tokens=10,
+            new_tokens=20 * count,
+            steps=20,
+        )
+
+    assert seconds(8, 4) > 1.9 * seconds(4, 4)
+    assert seconds(8, 8) < 1.1 * seconds(4, 8)
+
+
 def test_any_end_is_a_finish(small_engine: LlamaEngine, prompts: list[tuple[int, ...]]) -> None:
     """Every token an end: the answer is empty, and the text too."""
     (answer,) = generate_group(

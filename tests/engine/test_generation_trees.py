@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Hashable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from llama_oracle import greedy_tokens, load_oracle, make_tokenizer, oracle_logits, write_model
@@ -46,10 +47,16 @@ def deep_prompts(rng: random.Random, count: int) -> list[Prompt]:
     return pool[:count]
 
 
-def ask(engine: LlamaEngine, requests: list[GenerateRequest], **how: int) -> list[GenerateResponse]:
+def ask(
+    engine: LlamaEngine,
+    requests: list[GenerateRequest],
+    *,
+    model: torch.nn.Module | None = None,
+    **how: int,
+) -> list[GenerateResponse]:
     settings = {"pack_tokens": 64, "slots": 128, **how}
     return generate_group(
-        engine.model,
+        model or engine.model,  # type: ignore[arg-type]
         engine.tokenizer,
         requests,
         eos_ids=frozenset({2}),
@@ -149,10 +156,8 @@ def make_decoder(engine: LlamaEngine, prompts: list[Prompt], slots: int, **how: 
     pack = build_pack(prompts, [len(p) for p in prompts])
     tree = segment_tree(pack, [1] * len(prompts), together=slots, token_bytes=1, worth=1)
     assert tree.segments
-    leaves = build_pack(prompts, [1] * len(prompts)).tails
-    import numpy as np
-
-    store, last = prefill.prefill(engine.model, pack, np.concatenate(leaves), 40, "dense")
+    leaves = np.array([path[-1] for path in pack.tails])
+    store, last = prefill.prefill(engine.model, pack, leaves, 40, "dense")
     return Decoder(engine.model, store, tree, slots, 40, **how), store, last
 
 
@@ -177,8 +182,10 @@ def test_logits_are_transformers_logits(
         if new:
             tokens = rng.choices(range(3, 96), k=len(new))
             slots = decoder.join(new, tokens, store)
-            assert slots == list(range(len(running), len(running) + len(new)))
-            running += [(*prompts[i], token) for i, token in zip(new, tokens, strict=True)]
+            assert sorted(slots) == list(range(len(running), len(running) + len(new)))
+            running += [()] * len(new)
+            for slot, i, token in zip(slots, new, tokens, strict=True):
+                running[slot] = (*prompts[i], token)
         logits = decoder.step()
         wanted = torch.stack([oracle_logits(small_oracle, text)[-1] for text in running])
         torch.testing.assert_close(logits, wanted, atol=1e-4, rtol=0)
@@ -282,31 +289,10 @@ def test_a_forward_pass_too_large_for_memory_is_halved(
 ) -> None:
     wanted = ask(small_engine, tree_requests)
     model = SmallMemory(small_engine.model, tokens)
-    answers = generate_group(
-        model,  # type: ignore[arg-type]
-        small_engine.tokenizer,
-        tree_requests,
-        eos_ids=frozenset({2}),
-        max_length=64,
-        pack_tokens=64,
-        attention="dense",
-    )
-    assert answers == wanted
+    assert ask(small_engine, tree_requests, model=model) == wanted
     assert 2 <= model.refused <= 16  # not at every step again
     with pytest.raises(torch.OutOfMemoryError):
-        ask_with(SmallMemory(small_engine.model, 0), small_engine, tree_requests)
-
-
-def ask_with(model, engine: LlamaEngine, requests: list[GenerateRequest]):
-    return generate_group(
-        model,
-        engine.tokenizer,
-        requests,
-        eos_ids=frozenset({2}),
-        max_length=64,
-        pack_tokens=64,
-        attention="dense",
-    )
+        ask(small_engine, tree_requests, model=SmallMemory(small_engine.model, 0))
 
 
 @pytest.mark.parametrize(
@@ -361,7 +347,7 @@ def test_flex_prefill_equals_dense(
     monkeypatch.setattr(prefill, "_compiled_flex", lambda: flex_attention)
     prompts = deep_prompts(random.Random(6), 40)
     pack = build_pack(prompts, [len(p) for p in prompts])
-    leaves = torch.tensor([path[-1] for path in pack.tails]).numpy()
+    leaves = np.array([path[-1] for path in pack.tails])
     for chunk in (7, 1000):
         dense = prefill.prefill(small_engine.model, pack, leaves, chunk, "dense")
         flex = prefill.prefill(small_engine.model, pack, leaves, chunk, "flex")

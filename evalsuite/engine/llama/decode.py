@@ -122,7 +122,12 @@ class Decoder:
         Returns their slots. A sequence's own part is copied from the store, which is not needed
         for it any more.
         """
-        slots = [self._place(prompt) for prompt in prompts]
+        # The longest first, so that neighbours are of about the same length.
+        longest = sorted(prompts, key=lambda prompt: -len(self._tree.own[prompt]))
+        places: dict[int, list[int]] = {}
+        for prompt in longest:
+            places.setdefault(prompt, []).append(self._place(prompt))
+        slots = [places[prompt].pop(0) for prompt in prompts]
         paths = {prompt: self._own_nodes(prompt) for prompt in dict.fromkeys(prompts)}
         for keys, values, from_keys, from_values in zip(
             self._keys, self._values, store.keys, store.values, strict=True

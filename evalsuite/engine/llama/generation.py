@@ -168,6 +168,8 @@ def _decode(
             running += [None] * (decoder.rows - len(running))
             for slot, sequence in zip(slots, new, strict=True):
                 running[slot] = sequence
+            if not waiting:
+                store.clear()  # all have copied what is theirs
         chosen = _choose(running, decoder.step())
         decoder.take(chosen)
         _take(running, chosen.tolist(), eos_ids)

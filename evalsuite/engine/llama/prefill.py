@@ -32,6 +32,11 @@ class Store:
         self.keys = [weight.new_empty(shape) for _ in range(config.layers)]
         self.values = [weight.new_empty(shape) for _ in range(config.layers)]
 
+    def clear(self) -> None:
+        """Give the memory back."""
+        self.keys.clear()
+        self.values.clear()
+
 
 def prefill(model: Llama, pack: Pack, leaves: Ints, chunk: int, kind: str) -> tuple[Store, Tensor]:
     """Compute a trie's nodes, `chunk` at a time, half as many after running out of memory.
