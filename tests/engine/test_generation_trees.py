@@ -293,6 +293,11 @@ def test_a_forward_pass_too_large_for_memory_is_halved(
     assert 2 <= model.refused <= 16  # not at every step again
     with pytest.raises(torch.OutOfMemoryError):
         ask(small_engine, tree_requests, model=SmallMemory(small_engine.model, 0))
+    # One rank of several would leave the others behind.
+    rank = SmallMemory(small_engine.model, tokens)
+    with pytest.raises(torch.OutOfMemoryError):
+        ask(small_engine, tree_requests, model=rank, alone=False)
+    assert rank.refused == 1
 
 
 @pytest.mark.parametrize(
@@ -314,11 +319,11 @@ def test_slots_too_many_for_memory_are_halved(
     tried = []
 
     class Scarce(Decoder):
-        def __init__(self, model, store, tree, slots: int, capacity: int) -> None:
+        def __init__(self, model, store, tree, slots: int, capacity: int, *, alone: bool) -> None:
             tried.append(slots)
             if slots > 12:
                 raise error
-            super().__init__(model, store, tree, slots, capacity)
+            super().__init__(model, store, tree, slots, capacity, alone=alone)
 
     monkeypatch.setattr(generation, "Decoder", Scarce)
     assert ask(small_engine, tree_requests) == wanted

@@ -73,10 +73,12 @@ class Decoder:
         slots: int,
         capacity: int,
         *,
+        alone: bool = True,
         steady: bool | None = None,
     ) -> None:
         """At most `slots` sequences at a time, each with `capacity` tokens of its own at most.
 
+        `alone` is False for a rank of several, which neither halves its steps nor captures them;
         `steady` None is True on CUDA. Raises torch.OutOfMemoryError, or the CPU's RuntimeError,
         where the slots' caches don't fit into memory.
         """
@@ -109,7 +111,9 @@ class Decoder:
         self._width = slots  # rows of the model at once; halves when memory runs out
         self._composition = 0
         self._levels: dict[tuple[int, int], tuple[Tensor, tuple[_Level, ...]]] = {}
-        self._graphs = StepGraphs(self.device) if self.device.type == "cuda" else None
+        self._alone = alone
+        on_cuda = self.device.type == "cuda"
+        self._graphs = StepGraphs(self.device) if on_cuda and alone else None
 
     @property
     def free(self) -> int:
@@ -201,9 +205,10 @@ class Decoder:
                 parts = [self._compute(view) for view in self._views()]
                 break
             except RuntimeError as error:
-                if not is_out_of_memory(error) or min(self._width, self.rows) == 1:
+                width = min(self._width, self.rows)
+                if not self._alone or width == 1 or not is_out_of_memory(error):
                     raise
-                self._width = (min(self._width, self.rows) + 1) // 2
+                self._width = (width + 1) // 2
                 self._changed()
         # Idle rows go on too, in their last entry when they have come to the end.
         full = self._capacity - 1

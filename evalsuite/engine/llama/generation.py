@@ -68,13 +68,18 @@ def generate_group(
     attention: str,
     slots: int = 128,
     kv_bytes: int = 2**31,
+    alone: bool = True,
 ) -> list[GenerateResponse]:
     """Answer the requests of one group, in their order; equal requests are computed once.
 
     `pack_tokens` bounds a chunk of the prefill, whose attention is "dense" or "flex". At most
     `slots` sequences are decoded side by side, fewer where all keys and values would take more
     than `kv_bytes`. The answers' last bits depend on these, on the requests and on their order; if
-    memory runs out, on that too. Raises ValueError for a request that `generation_input` refuses.
+    memory runs out, on that too. `alone` is False for a rank of several that share a model: what
+    does not fit is then an error, since no rank can go on with a half by itself.
+
+    Raises ValueError for a request that `generation_input` refuses, and torch's error where the
+    prompts' keys and values alone are more than memory holds.
     """
     if not requests:
         return []
@@ -83,7 +88,7 @@ def generate_group(
     samples = np.bincount([s.prompt for s in sequences], minlength=len(prompts))
     pack = build_pack(prompts, [len(prompt) for prompt in prompts])
     leaves = np.array([path[-1] for path in pack.tails])
-    store, last = prefill(model, pack, leaves, pack_tokens, attention)
+    store, last = prefill(model, pack, leaves, pack_tokens, attention, halve=alone)
 
     order, _ = preorder(prompts)
     place = {prompt: rank for rank, prompt in enumerate(order)}
@@ -104,7 +109,7 @@ def generate_group(
         capacity = max(len(tree.own[s.prompt]) + s.max_new - 1 for s in waiting)
         room = (kv_bytes - len(pack) * token_bytes) // (capacity * token_bytes)
         slots = max(1, min(slots, len(waiting), room))
-        decoder = _make_decoder(model, store, tree, slots, capacity)
+        decoder = _make_decoder(model, store, tree, slots, capacity, alone=alone)
         _decode(decoder, store, waiting, eos_ids)
     responses = {request: _response(sequence) for request, sequence in distinct.items()}
     return [responses[request] for request in requests]
@@ -144,14 +149,14 @@ def _first_tokens(
 
 
 def _make_decoder(
-    model: Llama, store: Store, tree: SegmentTree, slots: int, capacity: int
+    model: Llama, store: Store, tree: SegmentTree, slots: int, capacity: int, *, alone: bool
 ) -> Decoder:
     """A decoder with as many slots as there is memory for: half as many after each failure."""
     while True:
         try:
-            return Decoder(model, store, tree, slots, capacity)
+            return Decoder(model, store, tree, slots, capacity, alone=alone)
         except RuntimeError as error:
-            if not is_out_of_memory(error) or slots == 1:
+            if not alone or slots == 1 or not is_out_of_memory(error):
                 raise
             slots //= 2
 

@@ -38,8 +38,10 @@ class Store:
         self.values.clear()
 
 
-def prefill(model: Llama, pack: Pack, leaves: Ints, chunk: int, kind: str) -> tuple[Store, Tensor]:
-    """Compute a trie's nodes, `chunk` at a time, half as many after running out of memory.
+def prefill(
+    model: Llama, pack: Pack, leaves: Ints, chunk: int, kind: str, *, halve: bool = True
+) -> tuple[Store, Tensor]:
+    """Compute a trie's nodes, `chunk` at a time; with `halve`, fewer when memory runs out.
 
     `leaves` [N] are nodes; `kind` is "dense" or "flex". Returns the store, and the last layer's
     output at the leaves, [N, C].
@@ -59,7 +61,7 @@ def prefill(model: Llama, pack: Pack, leaves: Ints, chunk: int, kind: str) -> tu
             attend = attention(store, pack.end, start, stop)
             hidden = model.hidden(tokens[start:stop], positions[start:stop], attend)
         except RuntimeError as error:
-            if not is_out_of_memory(error) or stop - start == 1:
+            if not halve or stop - start == 1 or not is_out_of_memory(error):
                 raise
             chunk = (stop - start) // 2
             continue  # what the failed chunk wrote into the store is written again
