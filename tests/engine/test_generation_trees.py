@@ -342,6 +342,7 @@ def test_other_errors_are_not_taken_for_memory(
         ask(small_engine, tree_requests)
 
 
+@pytest.mark.filterwarnings("ignore:flex_attention called without:UserWarning")
 @torch.inference_mode()
 def test_flex_prefill_equals_dense(
     small_engine: LlamaEngine, monkeypatch: pytest.MonkeyPatch
