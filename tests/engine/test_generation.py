@@ -1,4 +1,4 @@
-"""Generation: greedy text against transformers, sampling against its distribution, ends of text."""
+"""Generation: greedy text against transformers, sampling by seed, ends of text, groups."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from llama_oracle import greedy_batch, greedy_tokens
-from scipy.stats import chisquare
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from evalsuite.engine.base import Engine
@@ -18,8 +15,7 @@ from evalsuite.engine.llama import plan
 from evalsuite.engine.llama.engine import LlamaEngine
 from evalsuite.engine.llama.generation import generate_group
 from evalsuite.engine.llama.plan import Limits
-from evalsuite.engine.llama.sampling import next_tokens, uniforms
-from evalsuite.engine.llama.text import StopWatch
+from evalsuite.engine.llama.text import StopTokens, StopWatch
 from evalsuite.records import GenerateRequest, GenerateResponse, ScoreRequest
 
 NEW = 12
@@ -132,42 +128,6 @@ def test_the_same_group_gives_the_same_bits_of_text(
     assert generate_all(small_engine, requests) == generate_all(small_engine, requests)
 
 
-@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.5, 1.0), (2.0, 0.8), (1.0, 0.6)])
-def test_draws_follow_the_distribution(temperature: float, top_p: float) -> None:
-    logits = torch.tensor([1.0, -1.0, 0.5, 2.0, 0.0, -3.0])
-    p = (logits.double() / temperature).softmax(-1).numpy()
-    order = np.argsort(-p)
-    kept = order[: int(np.searchsorted(np.cumsum(p[order]), top_p)) + 1]
-    wanted = np.zeros(6)
-    wanted[kept] = p[kept] / p[kept].sum()
-
-    n = 20_000
-    draws = torch.from_numpy(uniforms(11, n))
-    column = torch.ones(n, dtype=torch.float64)
-    tokens = next_tokens(logits.expand(n, -1), temperature * column, top_p * column, draws)
-    counts = np.bincount(tokens.numpy(), minlength=6)
-    assert not counts[wanted == 0].any()
-    possible = wanted > 0
-    assert chisquare(counts[possible], n * wanted[possible]).pvalue > 0.001
-
-
-def test_seeds_draw_independently() -> None:
-    """First draws over many seeds are uniform too: n samples of a prompt have n seeds."""
-    first = np.array([uniforms(seed, 1)[0] for seed in range(4000)])
-    assert chisquare(np.histogram(first, bins=20, range=(0, 1))[0]).pvalue > 0.001
-    assert np.array_equal(uniforms(3, 5), uniforms(3, 9)[:5])
-
-
-def test_edges_of_drawing() -> None:
-    logits = torch.tensor([[0.0, 3.0, 3.0, float("-inf")]]).expand(4, -1)
-    number = torch.tensor([0.0, 1.0, 1.0, 1.0], dtype=torch.float64)
-    top_p = torch.tensor([1.0, 0.0, 1.0, 0.5], dtype=torch.float64)
-    nearly_one = torch.full((4,), 1 - 2**-53, dtype=torch.float64)
-    # Greedy takes the first of a tie; top_p 0 keeps one token; nothing impossible is drawn.
-    assert next_tokens(logits, number, top_p, nearly_one).tolist() == [1, 1, 2, 2]
-    assert next_tokens(logits, number, top_p, 0 * nearly_one).tolist() == [1, 1, 0, 1]
-
-
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_types_score_and_generate(
     small_folder: Path, small_engine: LlamaEngine, prompts: list[tuple[int, ...]], dtype: str
@@ -229,6 +189,37 @@ def test_stop_strings(
         assert not any(s and s in answer for s in stop)
 
 
+def test_only_tokens_that_can_complete_a_stop_are_looked_at(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    """As if the whole answer was decoded after every token, for any tokens and stop strings."""
+    rng = random.Random(7)
+    skipped = reached = 0
+    for _ in range(400):
+        # Mostly the tokens that are hard: bytes, spaces, special ones.
+        tokens = rng.choices(range(24), k=rng.randrange(1, 25))
+        text = tokenizer.decode(rng.choices([tokens, tokens[::-1]])[0])
+        start = rng.randrange(len(text) + 1)
+        stops = [
+            text[start : start + rng.randrange(1, 5)],
+            rng.choice(["", "swer", " ", "€b", "é"]),
+        ]
+        stops = [s for s in stops if s and "\ufffd" not in s]
+        watch, shared = StopWatch(tokenizer, stops), StopTokens(tokenizer, stops)
+        for n in range(1, len(tokens) + 1):
+            texts = [
+                tokenizer.decode(tokens[:n], skip_special_tokens=skip) for skip in (True, False)
+            ]
+            wanted = any(s in t for s in stops for t in texts)
+            assert watch.reached(tokens[:n]) == wanted
+            skipped += bool(stops) and not shared.can_complete(tokens[n - 1])
+            if wanted:
+                reached += 1
+                break
+    assert skipped > 500
+    assert reached > 100
+
+
 def test_engine_stops_at_stop_strings(
     small_engine: LlamaEngine, prompts: list[tuple[int, ...]]
 ) -> None:
@@ -287,6 +278,42 @@ def test_groups_last_a_minute_at_most(small_engine: LlamaEngine) -> None:
     # What takes longer alone is a group of its own.
     long = [GenerateRequest((3, 4), 400, seed=s) for s in range(2)]
     assert len(plan.plan_generation(long, 2048, config, limits)) == 2
+
+
+def test_a_shared_prefix_counts_once_in_a_groups_memory(small_engine: LlamaEngine) -> None:
+    config = small_engine.model.config
+    shots = tuple(range(3, 43))
+    requests = [GenerateRequest((*shots, a, b), 5) for a in range(3, 13) for b in range(3, 13)]
+    nodes = 40 + 10 + 100
+    token = config.kv_values * 4
+    wide = replace(small_engine.limits, group_kv_bytes=2 * nodes * token)
+    assert len(plan.plan_generation(requests, 64, config, wide)) == 1
+    narrow = replace(wide, group_kv_bytes=wide.group_kv_bytes - 1)
+    first, second = plan.plan_generation(requests, 64, config, narrow)
+    assert (len(first.requests), len(second.requests)) == (99, 1)
+    assert first.distinct_tokens == nodes - 1 + 5 * 99
+    assert second.distinct_tokens == 42 + 5  # the second group computes its prefix again
+    # Memory: within the limit, which bounds the slots, whatever the group has to generate.
+    weights = config.parameters * 4
+    for limits in (wide, replace(wide, group_kv_bytes=100 * token)):
+        groups = plan.plan_generation(requests, 64, config, limits)
+        held = plan.memory_bytes(config, limits, (), groups) - weights
+        forward = plan.memory_bytes(config, replace(limits, group_kv_bytes=0), (), groups) - weights
+        assert 0 < held - forward <= limits.group_kv_bytes
+
+
+def test_more_sequences_than_slots_take_longer(small_engine: LlamaEngine) -> None:
+    def seconds(count: int, slots: int) -> float:
+        return plan.generation_seconds(
+            small_engine.model.config,
+            replace(small_engine.limits, group_slots=slots),
+            prompt_tokens=10,
+            new_tokens=20 * count,
+            steps=20,
+        )
+
+    assert seconds(8, 4) > 1.9 * seconds(4, 4)
+    assert seconds(8, 8) < 1.1 * seconds(4, 8)
 
 
 def test_any_end_is_a_finish(small_engine: LlamaEngine, prompts: list[tuple[int, ...]]) -> None:

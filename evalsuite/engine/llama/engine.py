@@ -71,6 +71,7 @@ class LlamaEngine:
             "pack_tokens": limits.pack_tokens,
             "group_requests": limits.group_requests,
             "group_kv_bytes": limits.group_kv_bytes,
+            "group_slots": limits.group_slots,
         }
 
     @classmethod
@@ -148,6 +149,8 @@ class LlamaEngine:
             max_length=self.max_length,
             pack_tokens=self.limits.pack_tokens,
             attention=self._attention,
+            slots=self.limits.group_slots,
+            kv_bytes=self.limits.group_kv_bytes,
         )
 
     def memory_bytes(self, scoring: Sequence[Batch] = (), generation: Sequence[Batch] = ()) -> int:

@@ -35,9 +35,10 @@ _LOGITS_BYTES = 2 * 4 * 2**23
 class Limits:
     """What bounds a batch.
 
-    pack_tokens: nodes of a scoring pack, and of a prefill. group_requests: sequences decoded side
-    by side. group_kv_bytes: their keys and values. device: "cpu" or "cuda", for the rates above.
-    value_bytes: bytes of a number in the model's data type.
+    pack_tokens: nodes of a scoring pack, and of a prefill's chunk. group_requests: distinct
+    requests of a generation group. group_kv_bytes: its keys and values, a prefix's counted once.
+    device: "cpu" or "cuda", for the rates above. value_bytes: bytes of a number in the model's data
+    type. group_slots: sequences of a group decoded side by side; the others wait for a place.
     """
 
     pack_tokens: int
@@ -45,6 +46,7 @@ class Limits:
     group_kv_bytes: int
     device: str
     value_bytes: int
+    group_slots: int = 128
 
     @classmethod
     def default(cls, device: str, value_bytes: int) -> Limits:
@@ -55,8 +57,8 @@ class Limits:
         prefixes; but the pack in flight is what an interruption costs. A GPU needs far more rows.
         """
         if device == "cpu":
-            return cls(2048, 64, 2 * 2**30, device, value_bytes)
-        return cls(32_768, 256, 16 * 2**30, device, value_bytes)
+            return cls(2048, 1024, 2 * 2**30, device, value_bytes, 128)
+        return cls(32_768, 4096, 16 * 2**30, device, value_bytes, 256)
 
 
 def plan_scoring(requests: Sequence[ScoreRequest], max_length: int, limits: Limits) -> list[Batch]:
@@ -119,9 +121,15 @@ def memory_bytes(
     largest_pack = max((batch.distinct_tokens for batch in scoring), default=0)
     work = _activation_bytes(config, limits, largest_pack) if largest_pack else 0
     for batch in generation:
-        cache = batch.total_tokens * config.kv_values * limits.value_bytes
-        prefill = _activation_bytes(config, limits, min(limits.pack_tokens, batch.distinct_tokens))
-        work = max(work, cache + prefill)
+        # The prompts' nodes, what each sequence has copied of them, and the new tokens: twice the
+        # distinct tokens at most but for padding. Where several share a group, the number of slots
+        # keeps it within the limit.
+        cache = 2 * batch.distinct_tokens * config.kv_values * limits.value_bytes
+        if len(batch.requests) > 1:
+            cache = min(cache, limits.group_kv_bytes)
+        side_by_side = max(limits.pack_tokens, limits.group_slots)
+        forward = _activation_bytes(config, limits, min(side_by_side, batch.distinct_tokens))
+        work = max(work, cache + forward)
     return weights + work
 
 
@@ -135,15 +143,18 @@ class _Group:
 
     def fits(self, nodes: int, length: int, new: int) -> bool:
         """Would one more sequence, of `nodes` nodes to compute, keep the group in its limits?"""
-        rows, config, limits = self._rows + 1, self._config, self._limits
-        longest = max(self._longest, length + new)
-        kv_bytes = rows * longest * config.kv_values * limits.value_bytes
-        if rows > limits.group_requests or kv_bytes > limits.group_kv_bytes:
+        config, limits = self._config, self._limits
+        prompts = self._prompt_nodes + nodes
+        # Half of the memory at most for the prompts leaves the other half to the slots.
+        needed = max(2 * prompts, prompts + max(self._longest, length + new))
+        if self._rows == limits.group_requests:
+            return False
+        if needed * config.kv_values * limits.value_bytes > limits.group_kv_bytes:
             return False
         seconds = generation_seconds(
             config,
             limits,
-            prompt_tokens=self._prompt_nodes + nodes,
+            prompt_tokens=prompts,
             new_tokens=self._new + new,
             steps=max(self._longest_new, new),
         )
@@ -168,8 +179,10 @@ def generation_seconds(
 ) -> float:
     """How long a group may take, by the plan's constants, in seconds.
 
-    All tokens are computed once, the weights are read once a step.
+    All tokens are computed once, the weights are read once a step. `steps` are those of the longest
+    answer; where there are more sequences than slots, others follow when it has ended.
     """
+    steps = max(steps, -(-new_tokens // limits.group_slots))
     operations, bandwidth, overhead = _RATES[limits.device]
     computed = 2 * config.parameters * (prompt_tokens + new_tokens) / operations
     a_step = config.parameters * limits.value_bytes / bandwidth + config.layers * overhead
