@@ -119,6 +119,13 @@ class RunConfig:
         choices=("auto", "float32", "bfloat16", "float16"),
         group="models",
     )
+    quantize: str | None = _flag(
+        None,
+        "keep the layers' weights as int8, or int4 (NVIDIA GPUs only): a half or a quarter of "
+        "bfloat16's memory, and slightly other numbers; needs torchao",
+        choices=("int8", "int4"),
+        group="models",
+    )
     seed: int = _flag(
         0,
         "seed of sampled answers and of the resampling behind the intervals",

@@ -62,6 +62,7 @@ class LoadedModel:
             "tokenizer_sha256": self.hashes.tokenizer,
             "parameters": self.engine.model.config.parameters,
             "dtype": self.engine.identity["dtype"],
+            "quantize": self.engine.identity.get("quantize"),
             "device": self.engine.identity["device"],
             "max_length": self.engine.max_length,
             "note": "demo" if demo else "",
@@ -93,6 +94,7 @@ def load(spec: ModelSpec, weights: Weights, config: RunConfig, store: Store) -> 
         max_length=config.max_length,
         weights_hash=hashes.weights,
         transform=transform,
+        quantize=config.quantize,
     )
     entry = find(spec.entry) if spec.entry else None
     known = tokenizer_warnings(tokenizer, entry.tokenizer) if entry else ()

@@ -20,6 +20,7 @@ from evalsuite.engine.llama.config import LlamaConfig
 from evalsuite.engine.llama.generation import generate_group
 from evalsuite.engine.llama.loading import Transform, load_model
 from evalsuite.engine.llama.model import Llama
+from evalsuite.engine.llama.quantize import INT8_ON_CPU, check_quantize, quantize_identity
 from evalsuite.engine.llama.scoring import score_pack
 from evalsuite.records import (
     Batch,
@@ -48,12 +49,13 @@ class LlamaEngine:
         limits: plan.Limits,
         attention: str,
         weights_hash: str = "",
+        quantize: str | None = None,
         warnings: Sequence[str] = (),
     ) -> None:
         self.model, self.tokenizer, self.limits = model, tokenizer, limits
         self.max_length = max_length
         self.warnings = tuple(warnings)
-        self._attention = attention
+        self._attention, self._quantize = attention, quantize
         self._eos_ids = frozenset(end_ids(model.config, tokenizer))
         weight = model.embedding.weight
         self.identity: Mapping[str, str | int | float | bool] = {
@@ -70,6 +72,7 @@ class LlamaEngine:
             "pack_tokens": limits.pack_tokens,
             "group_requests": limits.group_requests,
             "group_kv_bytes": limits.group_kv_bytes,
+            **quantize_identity(quantize),
         }
 
     @classmethod
@@ -85,6 +88,7 @@ class LlamaEngine:
         attention: str = "auto",
         limits: plan.Limits | None = None,
         transform: Transform | None = None,
+        quantize: str | None = None,
     ) -> LlamaEngine:
         """Load a checkpoint folder.
 
@@ -92,14 +96,15 @@ class LlamaEngine:
         `max_length` None for the config's context. `attention` chooses between "dense" and "flex"
         (FlexAttention, CUDA only; what auto takes there). `weights_hash` names the weights in
         `identity`. `transform` changes tensors as they are read; `weights_hash` must then tell
-        them from the plain ones.
+        them from the plain ones. `quantize` is int8 or int4 (CUDA only).
 
         Raises UserError for anything wrong with the folder or these settings.
         """
         checkpoint = open_checkpoint(folder)
         config = checkpoint.config
         where = resolve_device(device)
-        number = resolve_dtype(dtype, checkpoint.dtype, where)
+        number = resolve_dtype(dtype, checkpoint.dtype, where, quantize)
+        check_quantize(quantize, where, number)
         context = resolve_max_length(max_length, config)
         if attention not in ("auto", "dense", "flex") or (attention, where.type) == ("flex", "cpu"):
             raise UserError(f"attention {attention!r} is not possible on {where.type}.")
@@ -115,13 +120,16 @@ class LlamaEngine:
                 f"--max-length {context} is more than the {config.max_positions} positions "
                 "this model was trained for."
             )
+        if (quantize, where.type) == ("int8", "cpu"):
+            warnings.append(INT8_ON_CPU)
         return cls(
-            load_model(checkpoint, where, number, transform),
+            load_model(checkpoint, where, number, transform, quantize=quantize),
             tokenizer,
             max_length=context,
             limits=limits or plan.Limits.default(where.type, number.itemsize),
             attention=attention,
             weights_hash=weights_hash,
+            quantize=quantize,
             warnings=warnings,
         )
 
@@ -151,7 +159,9 @@ class LlamaEngine:
 
     def memory_bytes(self, scoring: Sequence[Batch] = (), generation: Sequence[Batch] = ()) -> int:
         """See `plan.memory_bytes`."""
-        return plan.memory_bytes(self.model.config, self.limits, scoring, generation)
+        return plan.memory_bytes(
+            self.model.config, self.limits, scoring, generation, quantize=self._quantize
+        )
 
 
 def resolve_device(name: str) -> torch.device:
@@ -172,8 +182,12 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def resolve_dtype(name: str, stored: str | None, device: torch.device) -> torch.dtype:
+def resolve_dtype(
+    name: str, stored: str | None, device: torch.device, quantize: str | None = None
+) -> torch.dtype:
     """The data type to compute in: `name`, or for auto what the checkpoint is `stored` in.
+
+    auto is bfloat16 for quantised weights on CUDA: int4 has no other, int8 overflows in float16.
 
     auto is float32 on a CPU for float16 weights, and for bfloat16 where the CPU has no
     instructions for it: both run there, but slowly. Raises UserError for an unknown name.
@@ -182,6 +196,8 @@ def resolve_dtype(name: str, stored: str | None, device: torch.device) -> torch.
         if name not in DTYPES:
             raise UserError(f"unknown dtype {name!r}: use auto, {', '.join(DTYPES)}.")
         return DTYPES[name]
+    if quantize is not None and device.type == "cuda":
+        return torch.bfloat16
     dtype = DTYPES.get(stored or "float32", torch.float32)
     native = dtype is torch.float32 or (dtype is torch.bfloat16 and _cpu_has_bfloat16())
     return torch.float32 if device.type == "cpu" and not native else dtype

@@ -1,7 +1,7 @@
 """Weights from a checkpoint's files into a Llama, tensor by tensor.
 
-Each tensor is converted and put in its place as it is read; beside the model stand only the pages
-of the mapped files, which the system can drop. Knows files and the model; no requests.
+Each tensor is converted, quantised and put in its place as it is read; beside the model stand only
+the pages of the mapped files, which the system can drop. Knows files and the model; no requests.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from evalsuite.engine.llama.checkpoint import (
     refuse_unused_layers,
     require_tensors,
 )
+from evalsuite.engine.llama.memory import weight_bytes
 from evalsuite.engine.llama.model import Layer, Llama, inverse_frequencies
+from evalsuite.engine.llama.quantize import quantized_linear
 from evalsuite.records import UserError
 
 Read = Callable[[str], Tensor]
@@ -33,10 +35,13 @@ def load_model(
     device: torch.device,
     dtype: torch.dtype,
     transform: Transform | None = None,
+    *,
+    quantize: str | None = None,
 ) -> Llama:
     """Build the model of a checked folder with its weights as `dtype` on `device`.
 
-    `transform` is asked for every tensor as it is read.
+    `transform` is asked for every tensor as it is read. With `quantize` (int8 or int4, checked
+    before) the layers' weights are quantised as they are read.
 
     Raises UserError for a .bin file that cannot be read, lacks tensors or has more layers than the
     config, and for a device without enough memory.
@@ -48,48 +53,64 @@ def load_model(
     model.frequencies = inverse_frequencies(config).to(device)
     try:
         with _reader(checkpoint) as read:
-            _fill(model, _transformed(read, transform), device, dtype)
+            _fill(model, _converted(read, transform, device, dtype), quantize)
     except torch.OutOfMemoryError:
-        need = config.parameters * dtype.itemsize / 2**30
+        need = weight_bytes(config, dtype.itemsize, quantize) / 2**30
         raise UserError(
             f"{checkpoint.folder} does not fit into the memory of {device}: its weights alone take "
-            f"{need:.1f} GiB in {str(dtype).removeprefix('torch.')}."
+            f"{need:.1f} GiB in {quantize or str(dtype).removeprefix('torch.')}."
         ) from None
     return model.eval()
 
 
-def _transformed(read: Read, transform: Transform | None) -> Read:
-    return read if transform is None else lambda name: transform(name, read(name))
+def _converted(
+    read: Read, transform: Transform | None, device: torch.device, dtype: torch.dtype
+) -> Read:
+    def converted(name: str) -> Tensor:
+        tensor = read(name)
+        if transform is not None:
+            tensor = transform(name, tensor)
+        return tensor.to(device, dtype)
+
+    return converted
 
 
-def _fill(model: Llama, read: Read, device: torch.device, dtype: torch.dtype) -> None:
-    def put(module: nn.Module, field: str, *names: str) -> None:
-        """Read tensors, stack them by rows and make them the module's parameter."""
-        parts = [read(name).to(device, dtype) for name in names]
+def _fill(model: Llama, read: Read, quantize: str | None) -> None:
+    def stacked(*names: str) -> nn.Parameter:
+        """Tensors stacked by rows."""
+        parts = [read(name) for name in names]
         # A clone, because a part may be a view of the mapped file, gone when that is closed.
         value = torch.cat(parts) if len(parts) > 1 else parts[0].clone()
-        setattr(module, field, nn.Parameter(value, requires_grad=False))
+        return nn.Parameter(value, requires_grad=False)
 
-    def put_linear(linear: nn.Linear, *names: str) -> None:
-        put(linear, "weight", *(f"{name}.weight" for name in names))
-        if linear.bias is not None:
-            put(linear, "bias", *(f"{name}.bias" for name in names))
+    def put_linear(owner: nn.Module, field: str, *names: str) -> None:
+        """Fill a linear layer of `owner`, or put a quantised one in its place."""
+        linear = cast(nn.Linear, getattr(owner, field))
+        biased = linear.bias is not None
+        bias = stacked(*(f"{name}.bias" for name in names)) if biased else None
+        weights = [f"{name}.weight" for name in names]
+        if quantize is not None:
+            setattr(owner, field, quantized_linear(quantize, map(read, weights), bias, weights[0]))
+            return
+        linear.weight = stacked(*weights)
+        if bias is not None:
+            linear.bias = bias
 
-    put(model.embedding, "weight", "model.embed_tokens.weight")
+    model.embedding.weight = stacked("model.embed_tokens.weight")
     for i, layer in enumerate(cast(Iterable[Layer], model.layers)):
         prefix = f"model.layers.{i}."
         attention, mlp = prefix + "self_attn.", prefix + "mlp."
-        put(layer.attention_norm, "weight", prefix + "input_layernorm.weight")
-        put_linear(layer.attention.qkv, *(attention + x for x in ("q_proj", "k_proj", "v_proj")))
-        put_linear(layer.attention.out, attention + "o_proj")
-        put(layer.mlp_norm, "weight", prefix + "post_attention_layernorm.weight")
-        put_linear(layer.mlp.gate_up, mlp + "gate_proj", mlp + "up_proj")
-        put_linear(layer.mlp.down, mlp + "down_proj")
-    put(model.norm, "weight", "model.norm.weight")
+        layer.attention_norm.weight = stacked(prefix + "input_layernorm.weight")
+        put_linear(layer.attention, "qkv", *(attention + x for x in ("q_proj", "k_proj", "v_proj")))
+        put_linear(layer.attention, "out", attention + "o_proj")
+        layer.mlp_norm.weight = stacked(prefix + "post_attention_layernorm.weight")
+        put_linear(layer.mlp, "gate_up", mlp + "gate_proj", mlp + "up_proj")
+        put_linear(layer.mlp, "down", mlp + "down_proj")
+    model.norm.weight = stacked("model.norm.weight")
     if model.config.tied_embeddings:
         model.head.weight = model.embedding.weight
     else:
-        put(model.head, "weight", "lm_head.weight")
+        model.head.weight = stacked("lm_head.weight")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from evalsuite.engine.base import generation_input, scoring_input
 from evalsuite.engine.llama.config import LlamaConfig
+from evalsuite.engine.llama.memory import weight_bytes
 from evalsuite.engine.llama.trie import preorder, split
 from evalsuite.records import Batch, GenerateRequest, ScoreRequest
 
@@ -106,9 +107,11 @@ def memory_bytes(
     limits: Limits,
     scoring: Sequence[Batch] = (),
     generation: Sequence[Batch] = (),
+    *,
+    quantize: str | None = None,
 ) -> int:
     """Estimate of the most bytes held at once: weights, and the largest batch's own tensors."""
-    weights = config.parameters * limits.value_bytes
+    weights = weight_bytes(config, limits.value_bytes, quantize)
     largest_pack = max((batch.distinct_tokens for batch in scoring), default=0)
     work = _activation_bytes(config, limits, largest_pack) if largest_pack else 0
     for batch in generation:
