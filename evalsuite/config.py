@@ -126,6 +126,15 @@ class RunConfig:
         choices=("int8", "int4"),
         group="models",
     )
+    workers: int | None = _flag(
+        None,
+        "processes that compute side by side, a GPU each; default: one for every GPU, one on a "
+        "CPU. A model too large for one GPU is divided over several",
+        metavar="N",
+        minimum=1,
+        group="models",
+        identity=False,
+    )
     seed: int = _flag(
         0,
         "seed of sampled answers and of the resampling behind the intervals",

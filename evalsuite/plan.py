@@ -120,7 +120,12 @@ def describe(planned: RunPlan) -> str:
 def _plan_model(
     spec: ModelSpec, folder: Path, config: RunConfig, task_set: TaskSet, judge: JudgePlan
 ) -> ModelPlan:
-    from evalsuite.engine.llama.engine import resolve_device, resolve_dtype, resolve_max_length
+    from evalsuite.engine.llama.engine import (
+        resolve_device,
+        resolve_dtype,
+        resolve_limits,
+        resolve_max_length,
+    )
     from evalsuite.engine.llama.quantize import check_quantize
     from evalsuite.harness.adapter import token_requests
 
@@ -129,7 +134,7 @@ def _plan_model(
     dtype = resolve_dtype(config.dtype, checkpoint.dtype, device, config.quantize)
     check_quantize(config.quantize, device, dtype)
     context = resolve_max_length(config.max_length, shape)
-    limits = llama.Limits.default(device.type, dtype.itemsize)
+    limits = resolve_limits(shape, device, dtype, config.quantize)
     tokenizer = load_tokenizer(folder, spec.label)
     score, generate = token_requests(task_set, tokenizer, context, run_seed=config.seed)
     asking = asker(choose_template(spec, folder), tokenizer, context)

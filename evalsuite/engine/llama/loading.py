@@ -22,6 +22,7 @@ from evalsuite.engine.llama.checkpoint import (
 )
 from evalsuite.engine.llama.memory import weight_bytes
 from evalsuite.engine.llama.model import Layer, Llama, inverse_frequencies
+from evalsuite.engine.llama.parallel import Shard, sum_over_ranks
 from evalsuite.engine.llama.quantize import quantized_linear
 from evalsuite.records import UserError
 
@@ -37,42 +38,51 @@ def load_model(
     transform: Transform | None = None,
     *,
     quantize: str | None = None,
+    shard: Shard | None = None,
 ) -> Llama:
     """Build the model of a checked folder with its weights as `dtype` on `device`.
 
     `transform` is asked for every tensor as it is read. With `quantize` (int8 or int4, checked
-    before) the layers' weights are quantised as they are read.
+    before) the layers' weights are quantised as they are read. With `shard` only that part of them
+    is read, and the model's products are summed over the ranks, which must have met.
 
     Raises UserError for a .bin file that cannot be read, lacks tensors or has more layers than the
     config, and for a device without enough memory.
     """
-    config = checkpoint.config
+    config = checkpoint.config if shard is None else shard.config(checkpoint.config)
     with torch.device("meta"):
         model = Llama(config)
     # Made on the CPU on purpose: another device's pow and division round in their own way.
     model.frequencies = inverse_frequencies(config).to(device)
     try:
-        with _reader(checkpoint) as read:
-            _fill(model, _converted(read, transform, device, dtype), quantize)
+        with _reader(checkpoint, None if transform else shard) as read:
+            if transform is not None:
+                read = _transformed(read, transform, shard)
+            _fill(model, lambda name: read(name).to(device, dtype), quantize)
     except torch.OutOfMemoryError:
         need = weight_bytes(config, dtype.itemsize, quantize) / 2**30
         raise UserError(
             f"{checkpoint.folder} does not fit into the memory of {device}: its weights alone take "
             f"{need:.1f} GiB in {quantize or str(dtype).removeprefix('torch.')}."
         ) from None
+    if shard is not None:
+        sum_over_ranks(model)
     return model.eval()
 
 
-def _converted(
-    read: Read, transform: Transform | None, device: torch.device, dtype: torch.dtype
-) -> Read:
-    def converted(name: str) -> Tensor:
-        tensor = read(name)
-        if transform is not None:
-            tensor = transform(name, tensor)
-        return tensor.to(device, dtype)
+def _transformed(read: Read, transform: Transform, shard: Shard | None) -> Read:
+    """A transform wants whole tensors: a rank's part is cut from what it made."""
 
-    return converted
+    def transformed(name: str) -> Tensor:
+        tensor = transform(name, read(name))
+        return tensor if shard is None else _part(shard, name, tensor)
+
+    return transformed
+
+
+def _part(shard: Shard, name: str, tensor: Tensor) -> Tensor:
+    part = tensor[shard.part(name, tuple(tensor.shape))]
+    return part if shard.owns(name) else torch.zeros_like(part)
 
 
 def _fill(model: Llama, read: Read, quantize: str | None) -> None:
@@ -114,10 +124,11 @@ def _fill(model: Llama, read: Read, quantize: str | None) -> None:
 
 
 @contextmanager
-def _reader(checkpoint: Checkpoint) -> Iterator[Read]:
-    """A function from a tensor's name to the tensor, while the files are open."""
+def _reader(checkpoint: Checkpoint, shard: Shard | None) -> Iterator[Read]:
+    """A function from a tensor's name to the tensor, or a rank's part, while the files are open."""
     if not checkpoint.safetensors:
-        yield _read_bin(checkpoint)
+        whole = _read_bin(checkpoint)  # mapped: a part of a tensor is read alone here too
+        yield whole if shard is None else lambda name: _part(shard, name, whole(name))
         return
     from safetensors import safe_open
 
@@ -127,7 +138,16 @@ def _reader(checkpoint: Checkpoint) -> Iterator[Read]:
         for file, names in checkpoint.files.items()
         if names
     }
-    yield lambda name: files[where[name]].get_tensor(name)
+
+    def read(name: str) -> Tensor:
+        file = files[where[name]]
+        if shard is None:
+            return file.get_tensor(name)
+        stored = file.get_slice(name)
+        part = stored[shard.part(name, tuple(stored.get_shape()))]
+        return part if shard.owns(name) else torch.zeros_like(part)
+
+    yield read
 
 
 def _read_bin(checkpoint: Checkpoint) -> Read:
