@@ -20,6 +20,7 @@ from evalsuite.engine.llama.checkpoint import (
     refuse_unused_layers,
     require_tensors,
 )
+from evalsuite.engine.llama.config import LlamaConfig
 from evalsuite.engine.llama.memory import weight_bytes
 from evalsuite.engine.llama.model import Layer, Llama, inverse_frequencies
 from evalsuite.engine.llama.parallel import Shard, sum_over_ranks
@@ -50,15 +51,11 @@ def load_model(
     config, and for a device without enough memory.
     """
     config = checkpoint.config if shard is None else shard.config(checkpoint.config)
-    with torch.device("meta"):
-        model = Llama(config)
-    # Made on the CPU on purpose: another device's pow and division round in their own way.
-    model.frequencies = inverse_frequencies(config).to(device)
     try:
         with _reader(checkpoint, None if transform else shard) as read:
             if transform is not None:
                 read = _transformed(read, transform, shard)
-            _fill(model, lambda name: read(name).to(device, dtype), quantize)
+            model = build_model(config, read, device, dtype, quantize=quantize)
     except torch.OutOfMemoryError:
         need = weight_bytes(config, dtype.itemsize, quantize) / 2**30
         raise UserError(
@@ -67,6 +64,23 @@ def load_model(
         ) from None
     if shard is not None:
         sum_over_ranks(model)
+    return model
+
+
+def build_model(
+    config: LlamaConfig,
+    read: Read,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    quantize: str | None = None,
+) -> Llama:
+    """A model whose tensors are what `read` gives for their names in a checkpoint, one by one."""
+    with torch.device("meta"):
+        model = Llama(config)
+    # Made on the CPU on purpose: another device's pow and division round in their own way.
+    model.frequencies = inverse_frequencies(config).to(device)
+    _fill(model, lambda name: read(name).to(device, dtype), quantize)
     return model.eval()
 
 
