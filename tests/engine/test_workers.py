@@ -37,10 +37,6 @@ from evalsuite.store import Store
 LIMITS = Limits(24, 3, 2**20, "cpu", 4)
 
 
-def doubled(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    return 2 * tensor if name.endswith("down_proj.weight") else tensor
-
-
 @pytest.fixture(scope="module")
 def one(small_folder: Path, tokenizer: PreTrainedTokenizerFast) -> LlamaEngine:
     return LlamaEngine.load(small_folder, tokenizer, device="cpu", limits=LIMITS)
@@ -103,27 +99,27 @@ def test_two_workers_give_the_bits_of_one(
     assert answers["one"] == answers["two"]
 
 
-def test_both_workers_work_at_the_same_time(two: WorkerEngine) -> None:
-    """Each of two calls waits for the other's process to be busy too."""
-    busy: list[set[int]] = []
-    requests = [GenerateRequest((1, 5, 7, i), 40, seed=i) for i in range(3, 60)]
-    threads = [threading.Thread(target=two.generate, args=(requests,)) for _ in range(2)]
-    began = {p: cpu_seconds(p) for p in pids(two)}
+def test_one_worker_does_not_wait_for_the_other(two: WorkerEngine) -> None:
+    """With one process stopped, the other one's answers still come."""
+    stopped = pids(two)[0]
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        threads = [threading.Thread(target=two.score, args=(scores(3),)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + 60
+        while all(thread.is_alive() for thread in threads) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not all(thread.is_alive() for thread in threads)
+    finally:
+        os.kill(stopped, signal.SIGCONT)
     for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        busy.append({p for p in pids(two) if cpu_seconds(p) > began[p]})
-        time.sleep(0.02)
-    assert set(pids(two)) in busy
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 def pids(engine: WorkerEngine) -> list[int]:
     return [process.pid or 0 for copy in engine._copies for process in copy.processes]
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_an_interrupted_run_goes_on_with_another_number_of_workers(
@@ -171,7 +167,7 @@ def test_a_folder_that_cannot_be_loaded_is_one_line(
     folder = write_model(tmp_path)
     (folder / "model.safetensors").unlink()
     torch.save({"model.norm.weight": torch.ones(32)}, folder / "pytorch_model.bin")
-    with pytest.raises(UserError, match="lacks 19 of 20 tensors"):
+    with pytest.raises(UserError, match="lacks 20 of 21 tensors"):
         open_engine(folder, tokenizer, device="cpu", workers=2)
 
 
@@ -343,7 +339,7 @@ def test_devices_that_are_not_there(
         worker_devices(device, workers)
 
 
-@pytest.mark.parametrize(("free", "ranks"), [(100, 1), (60, 2), (40, 4)])
+@pytest.mark.parametrize(("free", "ranks"), [(100, 1), (60, 2), (30, 4)])
 def test_a_model_is_divided_over_as_few_gpus_as_it_takes(
     free: int, ranks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
