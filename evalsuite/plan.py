@@ -47,6 +47,7 @@ class ModelPlan:
     most_new_tokens: int
     truncated: int
     memory_bytes: int
+    free_bytes: int
     seconds: float
 
 
@@ -101,7 +102,8 @@ def describe(planned: RunPlan) -> str:
             f"  requests  {p.score_requests:,} to score, {p.generate_requests:,} to generate",
             f"  tokens    {p.distinct_tokens:,} to compute, instead of {p.total_tokens:,} without "
             f"sharing prefixes ({shared:.1f} times)",
-            f"  memory    about {p.memory_bytes / 2**30:.2f} GiB",
+            f"  memory    about {p.memory_bytes / 2**30:.2f} GiB; "
+            f"{p.free_bytes / 2**30:.1f} GiB are free on {p.device}",
             f"  time      about {duration(p.seconds)}",
         ]
         if p.most_new_tokens:
@@ -120,17 +122,17 @@ def describe(planned: RunPlan) -> str:
 def _plan_model(
     spec: ModelSpec, folder: Path, config: RunConfig, task_set: TaskSet, judge: JudgePlan
 ) -> ModelPlan:
-    from evalsuite.engine.llama.engine import (
-        resolve_device,
-        resolve_dtype,
-        resolve_limits,
-        resolve_max_length,
-    )
+    import torch
+
+    from evalsuite.engine.llama.devices import worker_devices
+    from evalsuite.engine.llama.engine import resolve_dtype, resolve_limits, resolve_max_length
+    from evalsuite.engine.llama.memory import free_bytes
     from evalsuite.engine.llama.quantize import check_quantize
     from evalsuite.harness.adapter import token_requests
 
     checkpoint = open_checkpoint(folder)
-    shape, device = checkpoint.config, resolve_device(config.device)
+    devices = worker_devices(config.device, config.workers)
+    shape, device = checkpoint.config, torch.device(devices[0])
     dtype = resolve_dtype(config.dtype, checkpoint.dtype, device, config.quantize)
     check_quantize(config.quantize, device, dtype)
     context = resolve_max_length(config.max_length, shape)
@@ -158,6 +160,8 @@ def _plan_model(
                 new_tokens=sum(news),
                 steps=max(news),
             )
+    if device.type == "cuda":  # processes on a CPU share its cores
+        seconds /= len(devices)
     return ModelPlan(
         model=spec.label,
         parameters=shape.parameters,
@@ -174,6 +178,7 @@ def _plan_model(
         memory_bytes=llama.memory_bytes(
             shape, limits, packs, list(chain.from_iterable(groups)), quantize=config.quantize
         ),
+        free_bytes=free_bytes(device),
         seconds=seconds,
     )
 

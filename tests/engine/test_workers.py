@@ -19,14 +19,10 @@ from llama_oracle import write_model
 from transformers import PreTrainedTokenizerFast
 
 from evalsuite.engine.base import Engine
+from evalsuite.engine.llama.devices import ranks_needed, worker_devices
 from evalsuite.engine.llama.engine import LlamaEngine
 from evalsuite.engine.llama.plan import Limits
-from evalsuite.engine.llama.workers import (
-    WorkerEngine,
-    open_engine,
-    ranks_needed,
-    worker_devices,
-)
+from evalsuite.engine.llama.workers import WorkerEngine, open_engine
 from evalsuite.inference import Inference
 from evalsuite.models.adapter import Adapter, LowRank
 from evalsuite.progress import make_progress
@@ -344,13 +340,14 @@ def test_a_model_is_divided_over_as_few_gpus_as_it_takes(
     free: int, ranks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Arithmetic only: a 33B model in bfloat16, and cards with so many GB free."""
-    from evalsuite.engine.llama import memory, workers
+    from evalsuite.engine.llama import devices as devices_module
+    from evalsuite.engine.llama import memory
     from evalsuite.engine.llama.checkpoint import Checkpoint
     from evalsuite.engine.llama.config import LlamaConfig
 
     config = LlamaConfig(32000, 6656, 17920, 60, 52, 52, 128, 2048)
     checkpoint = Checkpoint(tmp_path, config, {}, "bfloat16", True)
-    monkeypatch.setattr(workers, "open_checkpoint", lambda folder: checkpoint)
+    monkeypatch.setattr(devices_module, "open_checkpoint", lambda folder: checkpoint)
     monkeypatch.setattr(memory, "free_bytes", lambda device: free * 10**9)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     devices = [f"cuda:{i}" for i in range(4)]
