@@ -119,6 +119,22 @@ class RunConfig:
         choices=("auto", "float32", "bfloat16", "float16"),
         group="models",
     )
+    quantize: str | None = _flag(
+        None,
+        "keep the layers' weights as int8, or int4 (NVIDIA GPUs only): a half or a quarter of "
+        "bfloat16's memory, and slightly other numbers; needs torchao",
+        choices=("int8", "int4"),
+        group="models",
+    )
+    workers: int | None = _flag(
+        None,
+        "processes that compute side by side, a GPU each; default: one for every GPU, one on a "
+        "CPU. A model too large for one GPU is divided over several",
+        metavar="N",
+        minimum=1,
+        group="models",
+        identity=False,
+    )
     seed: int = _flag(
         0,
         "seed of sampled answers and of the resampling behind the intervals",

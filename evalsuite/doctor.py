@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from evalsuite.config import default_store
+from evalsuite.engine.llama.memory import free_bytes
 from evalsuite.environment import hardware, versions
 
 _CONNECT_SECONDS = 3.0
@@ -30,7 +32,8 @@ def _findings() -> Iterator[tuple[str, str]]:
     machine, software = hardware(), versions()
     yield "software", ", ".join(f"{name} {version}" for name, version in software.items())
     yield "processor", f"{machine['cpu']}, {machine['cores']} cores usable"
-    yield "memory", f"{machine['memory_bytes'] / 2**30:.1f} GiB"
+    free = free_bytes(torch.device("cpu"))
+    yield "memory", f"{machine['memory_bytes'] / 2**30:.1f} GiB, {free / 2**30:.1f} free"
     yield "bfloat16", _bfloat16()
     if machine["gpus"]:
         for index, name in enumerate(machine["gpus"]):
@@ -39,6 +42,7 @@ def _findings() -> Iterator[tuple[str, str]]:
     else:
         built = "a CPU build" if torch.version.cuda is None else "none found"
         yield "GPU", f"none usable by torch {software['torch']} ({built})"
+    yield "quantize", _quantize()
     for variable in ("OPENAI_API_KEY", "HF_TOKEN"):
         yield variable, _key(variable, os.environ)
     yield "hub", _hub(os.environ)
@@ -54,6 +58,14 @@ def _bfloat16() -> str:
     if supported is not None and supported():
         return "the processor has instructions for it"
     return "no instructions for it in the processor: --dtype float32 is faster here"
+
+
+def _quantize() -> str:
+    if find_spec("torchao") is None:
+        return "not possible: pip install 'torchao>=0.18'"
+    import torch
+
+    return "int8 and int4" if torch.cuda.is_available() else "int8 (int4 needs an NVIDIA GPU)"
 
 
 def _key(variable: str, environ: Mapping[str, str]) -> str:

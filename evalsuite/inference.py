@@ -6,8 +6,12 @@ This is the one place where an engine meets the store. It knows neither tasks no
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 from evalsuite.engine.base import Engine, generation_input
@@ -89,17 +93,16 @@ class Inference:
         done = sum(b.distinct_tokens for n, b in enumerate(batches) if n in committed)
         self._progress.start(stage, sum(b.distinct_tokens for b in batches), done)
         computed = 0
-        for number, batch in enumerate(batches):
-            if number in committed:
-                continue
-            self._store.begin(plan, number)
-            its = [asked[i] for i in batch.requests]
-            answers = compute(its)
-            named = zip((missing[i] for i in batch.requests), answers, strict=True)
-            self._store.commit(plan, number, dict(named))
-            took = batch.distinct_tokens - self._unwritten(its, answers)
-            computed += took
-            self._progress.advance(batch.distinct_tokens, took)
+        todo = [(number, batch) for number, batch in enumerate(batches) if number not in committed]
+        begin = partial(self._store.begin, plan)
+        with closing(self._computed(todo, asked, compute, begin)) as finished:
+            for number, batch, answers in finished:
+                its = [asked[i] for i in batch.requests]
+                named = zip((missing[i] for i in batch.requests), answers, strict=True)
+                self._store.commit(plan, number, dict(named))
+                took = batch.distinct_tokens - self._unwritten(its, answers)
+                computed += took
+                self._progress.advance(batch.distinct_tokens, took)
         self._progress.finish()
 
         responses = self._store.get(keys)
@@ -119,6 +122,44 @@ class Inference:
             seconds=before.seconds + time.monotonic() - began,
         )
         return [responses[key] for key in keys]
+
+    def _computed(
+        self,
+        todo: Sequence[tuple[int, Batch]],
+        asked: Sequence[_Asked],
+        compute: Callable[[Sequence[_Asked]], Sequence[Any]],
+        begin: Callable[[int], None],
+    ) -> Generator[tuple[int, Batch, Sequence[Any]]]:
+        """Batches with their answers as they come, as many in flight as the engine has workers.
+
+        The store is touched by this thread alone: `begin` here, and commits where this is read.
+        """
+        if self._engine.workers == 1:
+            for number, batch in todo:
+                begin(number)
+                yield number, batch, compute([asked[i] for i in batch.requests])
+            return
+        waiting = iter(todo)
+        flying: dict[Future[Sequence[Any]], tuple[int, Batch]] = {}
+        with ThreadPoolExecutor(self._engine.workers) as pool:
+            try:
+                while True:
+                    for number, batch in islice(waiting, self._engine.workers - len(flying)):
+                        begin(number)
+                        its = [asked[i] for i in batch.requests]
+                        flying[pool.submit(compute, its)] = (number, batch)
+                    if not flying:
+                        return
+                    done, _ = wait(flying, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        number, batch = flying.pop(future)
+                        yield number, batch, future.result()
+            except BaseException as error:
+                # Interrupted, or whoever reads this gave up: so is what is in flight, or the pool
+                # would wait for it.
+                if not isinstance(error, Exception):
+                    self._engine.close()
+                raise
 
     def _unwritten(self, asked: Sequence[Request], answers: Sequence[Any]) -> int:
         """Tokens that a plan counts as generated, and that the answers did without."""

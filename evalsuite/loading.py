@@ -29,6 +29,7 @@ from evalsuite.store import Store
 
 if TYPE_CHECKING:
     from evalsuite.engine.llama.engine import LlamaEngine
+    from evalsuite.engine.llama.workers import WorkerEngine
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class LoadedModel:
     weights: Weights
     hashes: Fingerprint
     tokenizer: Any
-    engine: LlamaEngine
+    engine: LlamaEngine | WorkerEngine
     warnings: tuple[str, ...]
 
     @cached_property
@@ -60,9 +61,12 @@ class LoadedModel:
             "adapter": spec.adapter,
             "weights_sha256": self.hashes.weights,
             "tokenizer_sha256": self.hashes.tokenizer,
-            "parameters": self.engine.model.config.parameters,
+            "parameters": self.engine.config.parameters,
             "dtype": self.engine.identity["dtype"],
+            "quantize": self.engine.identity.get("quantize"),
             "device": self.engine.identity["device"],
+            "workers": self.engine.workers,
+            "ranks": self.engine.ranks,
             "max_length": self.engine.max_length,
             "note": "demo" if demo else "",
         }
@@ -74,7 +78,7 @@ def load(spec: ModelSpec, weights: Weights, config: RunConfig, store: Store) -> 
     Raises:
         UserError: its files, its adapter or the settings can't be used.
     """
-    from evalsuite.engine.llama.engine import LlamaEngine
+    from evalsuite.engine.llama.workers import open_engine
 
     hashes = fingerprint(
         weights.folder, store.file_hash, store.keep_file_hash, adapter=weights.adapter
@@ -85,14 +89,16 @@ def load(spec: ModelSpec, weights: Weights, config: RunConfig, store: Store) -> 
         adapter = load_adapter(weights.adapter)
         adapter.check(expected_tensors(check_checkpoint(weights.folder)))
         transform = adapter.transform
-    engine = LlamaEngine.load(
+    engine = open_engine(
         weights.folder,
         tokenizer,
         device=config.device,
+        workers=config.workers,
         dtype=config.dtype,
         max_length=config.max_length,
         weights_hash=hashes.weights,
         transform=transform,
+        quantize=config.quantize,
     )
     entry = find(spec.entry) if spec.entry else None
     known = tokenizer_warnings(tokenizer, entry.tokenizer) if entry else ()

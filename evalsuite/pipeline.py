@@ -27,7 +27,7 @@ from evalsuite.judge import Answer, JudgeResult
 from evalsuite.judging import asker, play, write_games
 from evalsuite.loading import load
 from evalsuite.models import ModelSpec
-from evalsuite.preparation import Prepared, load_task_set, prepare
+from evalsuite.preparation import Prepared, check_room, load_task_set, prepare
 from evalsuite.progress import Progress, make_progress
 from evalsuite.records import Failure, Leaderboard, TaskResult, UserError
 from evalsuite.store import Store
@@ -71,6 +71,7 @@ def run(config: RunConfig) -> Outcome:
     began = time.monotonic()
     progress = make_progress(config.progress)
     prepared = prepare(config)
+    check_room(config, prepared)
     for failure in prepared.missing:
         progress.note(f"note: {failure.error}")
     asked = config.output or default_output(prepared.models)

@@ -38,6 +38,7 @@ class ModelPlan:
     model: str
     parameters: int
     dtype: str
+    quantize: str | None
     device: str
     score_requests: int
     generate_requests: int
@@ -46,6 +47,7 @@ class ModelPlan:
     most_new_tokens: int
     truncated: int
     memory_bytes: int
+    free_bytes: int
     seconds: float
 
 
@@ -95,11 +97,13 @@ def describe(planned: RunPlan) -> str:
     for p in planned.models:
         shared = p.total_tokens / max(p.distinct_tokens, 1)
         lines = [
-            f"{p.model}: {p.parameters:,} parameters in {p.dtype} on {p.device}",
+            f"{p.model}: {p.parameters:,} parameters in "
+            f"{f'{p.quantize} and ' if p.quantize else ''}{p.dtype} on {p.device}",
             f"  requests  {p.score_requests:,} to score, {p.generate_requests:,} to generate",
             f"  tokens    {p.distinct_tokens:,} to compute, instead of {p.total_tokens:,} without "
             f"sharing prefixes ({shared:.1f} times)",
-            f"  memory    about {p.memory_bytes / 2**30:.2f} GiB",
+            f"  memory    about {p.memory_bytes / 2**30:.2f} GiB; "
+            f"{p.free_bytes / 2**30:.1f} GiB are free on {p.device}",
             f"  time      about {duration(p.seconds)}",
         ]
         if p.most_new_tokens:
@@ -118,14 +122,21 @@ def describe(planned: RunPlan) -> str:
 def _plan_model(
     spec: ModelSpec, folder: Path, config: RunConfig, task_set: TaskSet, judge: JudgePlan
 ) -> ModelPlan:
-    from evalsuite.engine.llama.engine import resolve_device, resolve_dtype, resolve_max_length
+    import torch
+
+    from evalsuite.engine.llama.devices import worker_devices
+    from evalsuite.engine.llama.engine import resolve_dtype, resolve_limits, resolve_max_length
+    from evalsuite.engine.llama.memory import free_bytes
+    from evalsuite.engine.llama.quantize import check_quantize
     from evalsuite.harness.adapter import token_requests
 
     checkpoint = open_checkpoint(folder)
-    shape, device = checkpoint.config, resolve_device(config.device)
-    dtype = resolve_dtype(config.dtype, checkpoint.dtype, device)
+    devices = worker_devices(config.device, config.workers)
+    shape, device = checkpoint.config, torch.device(devices[0])
+    dtype = resolve_dtype(config.dtype, checkpoint.dtype, device, config.quantize)
+    check_quantize(config.quantize, device, dtype)
     context = resolve_max_length(config.max_length, shape)
-    limits = llama.Limits.default(device.type, dtype.itemsize)
+    limits = resolve_limits(shape, device, dtype, config.quantize)
     tokenizer = load_tokenizer(folder, spec.label)
     score, generate = token_requests(task_set, tokenizer, context, run_seed=config.seed)
     asking = asker(choose_template(spec, folder), tokenizer, context)
@@ -149,10 +160,13 @@ def _plan_model(
                 new_tokens=sum(news),
                 steps=max(news),
             )
+    if device.type == "cuda":  # processes on a CPU share its cores
+        seconds /= len(devices)
     return ModelPlan(
         model=spec.label,
         parameters=shape.parameters,
         dtype=str(dtype).removeprefix("torch."),
+        quantize=config.quantize,
         device=str(device),
         score_requests=len(score),
         generate_requests=len(generate) + len(answers),
@@ -161,7 +175,10 @@ def _plan_model(
         most_new_tokens=sum(request.max_new_tokens for request in chain(*to_generate)),
         truncated=sum(scoring_input(request, context)[1] > 0 for request in score)
         + sum(generation_input(request, context)[2] > 0 for request in [*generate, *answers]),
-        memory_bytes=llama.memory_bytes(shape, limits, packs, list(chain.from_iterable(groups))),
+        memory_bytes=llama.memory_bytes(
+            shape, limits, packs, list(chain.from_iterable(groups)), quantize=config.quantize
+        ),
+        free_bytes=free_bytes(device),
         seconds=seconds,
     )
 

@@ -62,9 +62,9 @@ def prepare(config: RunConfig, *, spends: bool = True) -> Prepared:
         check_tokenizer(its.folder, label)
     if len(weights) < 2:
         judge = dataclasses.replace(judge, questions=())  # there is nobody left to play against
-    from evalsuite.engine.llama.engine import resolve_device  # imports torch: after the rest
+    from evalsuite.engine.llama.devices import worker_devices  # imports torch: after the rest
 
-    resolve_device(config.device)
+    worker_devices(config.device, config.workers)
     return Prepared(
         tuple(spec for spec in models if spec.label in weights),
         weights,
@@ -72,6 +72,24 @@ def prepare(config: RunConfig, *, spends: bool = True) -> Prepared:
         tuple(tasks),
         judge,
     )
+
+
+def check_room(config: RunConfig, prepared: Prepared) -> None:
+    """Makes sure that every model fits into memory as the config wants it, before any is loaded.
+
+    Raises:
+        UserError: one does not fit, with what would; or it can't be quantised here.
+    """
+    from evalsuite.engine.llama.devices import ranks_needed, worker_devices
+
+    devices = worker_devices(config.device, config.workers)
+    settings = {
+        "dtype": config.dtype,
+        "max_length": config.max_length,
+        "quantize": config.quantize,
+    }
+    for weights in prepared.weights.values():
+        ranks_needed(weights.folder, devices, settings)
 
 
 def default_tasks(models: Sequence[ModelSpec]) -> tuple[str, ...]:

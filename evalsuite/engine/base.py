@@ -26,6 +26,10 @@ class Engine(Protocol):
     identity: Mapping[str, str | int | float | bool]
     """Everything that changes this engine's numbers; part of the key under which they are kept."""
 
+    workers: int
+    """How many threads may call `score` and `generate` at once; batches are computed side by side.
+    """
+
     def plan_scoring(self, requests: Sequence[ScoreRequest]) -> list[Batch]:
         """Divide requests into packs; each index appears in exactly one batch.
 
@@ -47,6 +51,10 @@ class Engine(Protocol):
 
     def memory_bytes(self, scoring: Sequence[Batch] = (), generation: Sequence[Batch] = ()) -> int:
         """Estimate the most memory that computing these batches one by one takes, in bytes."""
+        ...
+
+    def close(self) -> None:
+        """Give up what is being computed and what is held; the engine can't be used any more."""
         ...
 
 

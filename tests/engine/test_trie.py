@@ -95,11 +95,9 @@ def test_blockwise_attention_is_masked_attention(
 ) -> None:
     pack = build_pack(sequences, [1] * len(sequences))
     q, k, v = random_heads(len(pack), groups, 4)
-    before, attention.BLOCK = attention.BLOCK, block
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "_block", lambda end: block)
         got = DenseAttend(pack.end, torch.float32, torch.device("cpu"))(0, q, k, v)
-    finally:
-        attention.BLOCK = before
     torch.testing.assert_close(got, masked_attention(pack, q, k, v), atol=1e-5, rtol=0)
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from evalsuite.engine.base import generation_input, scoring_input
 from evalsuite.engine.llama.config import LlamaConfig
+from evalsuite.engine.llama.memory import USABLE, activation_bytes, weight_bytes
 from evalsuite.engine.llama.trie import preorder, shared_prefix, split
 from evalsuite.records import Batch, GenerateRequest, ScoreRequest
 
@@ -26,9 +27,9 @@ _RATES = {"cpu": (1e11, 1e10, 2e-4), "cuda": (2e14, 1e12, 1e-4)}
 
 GROUP_SECONDS = 60.0
 
-# Logits at once, in float32: the reading step's largest tensor (see scoring.LOGITS_AT_ONCE), with
-# its exponentials beside it.
-_LOGITS_BYTES = 2 * 4 * 2**23
+# Below these a batch is not made smaller for want of memory.
+_LEAST_PACK_TOKENS = 256
+_LEAST_GROUP_KV_BYTES = 2**26
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,30 @@ class Limits:
     def default(cls, device: str, value_bytes: int) -> Limits:
         """The limits for a device type ("cpu" or "cuda") and a data type's size in bytes.
 
-        Measured on a CPU, packs of 512 to 4,096 tokens take the same time a token (see
-        attention.BLOCK for why the mask does not grow with them), and larger ones repeat fewer
-        prefixes; but the pack in flight is what an interruption costs. A GPU needs far more rows.
+        Measured on a CPU, packs of 512 to 4,096 tokens take the same time a token, and larger ones
+        repeat fewer prefixes; but the pack in flight is what an interruption costs. A GPU needs far
+        more rows.
         """
         if device == "cpu":
             return cls(2048, 1024, 2 * 2**30, device, value_bytes, 128)
         return cls(32_768, 4096, 16 * 2**30, device, value_bytes, 256)
+
+    def within(self, config: LlamaConfig, total_bytes: int, quantize: str | None = None) -> Limits:
+        """These limits, halved until a batch fits beside the model's weights.
+
+        `total_bytes` is the device's whole memory, not what is free just now: batches must be the
+        same when a run goes on, and halves are coarse enough for cards of one kind to agree.
+        """
+        room = USABLE[self.device] * total_bytes - weight_bytes(config, self.value_bytes, quantize)
+        pack, cache = self.pack_tokens, self.group_kv_bytes
+        while pack > _LEAST_PACK_TOKENS and (
+            activation_bytes(config, self.value_bytes, pack) > room / 2
+        ):
+            pack //= 2
+        left = room - activation_bytes(config, self.value_bytes, pack)
+        while cache > _LEAST_GROUP_KV_BYTES and cache > left:
+            cache //= 2
+        return replace(self, pack_tokens=pack, group_kv_bytes=cache)
 
 
 def plan_scoring(requests: Sequence[ScoreRequest], max_length: int, limits: Limits) -> list[Batch]:
@@ -115,11 +133,13 @@ def memory_bytes(
     limits: Limits,
     scoring: Sequence[Batch] = (),
     generation: Sequence[Batch] = (),
+    *,
+    quantize: str | None = None,
 ) -> int:
     """Estimate of the most bytes held at once: weights, and the largest batch's own tensors."""
-    weights = config.parameters * limits.value_bytes
+    weights = weight_bytes(config, limits.value_bytes, quantize)
     largest_pack = max((batch.distinct_tokens for batch in scoring), default=0)
-    work = _activation_bytes(config, limits, largest_pack) if largest_pack else 0
+    work = activation_bytes(config, limits.value_bytes, largest_pack) if largest_pack else 0
     for batch in generation:
         # The prompts' nodes, what each sequence has copied of them, and the new tokens: twice the
         # distinct tokens at most but for padding. Where several share a group, the number of slots
@@ -127,9 +147,8 @@ def memory_bytes(
         cache = 2 * batch.distinct_tokens * config.kv_values * limits.value_bytes
         if len(batch.requests) > 1:
             cache = min(cache, limits.group_kv_bytes)
-        side_by_side = max(limits.pack_tokens, limits.group_slots)
-        forward = _activation_bytes(config, limits, min(side_by_side, batch.distinct_tokens))
-        work = max(work, cache + forward)
+        tokens = min(max(limits.pack_tokens, limits.group_slots), batch.distinct_tokens)
+        work = max(work, cache + activation_bytes(config, limits.value_bytes, tokens))
     return weights + work
 
 
@@ -216,15 +235,6 @@ def _settings(request: GenerateRequest) -> tuple[object, ...]:
         request.stop,
         array("I", request.prompt).tobytes(),
     )
-
-
-def _activation_bytes(config: LlamaConfig, limits: Limits, tokens: int) -> int:
-    """What a forward pass over `tokens` nodes holds beside the weights, in bytes."""
-    # The residual stream, its norm and their float32 forms; q, k, v and the output; the MLP.
-    attention = 2 * (config.heads + 2 * config.kv_heads) * config.head_dim
-    numbers = 6 * config.hidden_size + attention + 3 * config.intermediate_size
-    logits = min(_LOGITS_BYTES, 8 * tokens * config.vocab_size)
-    return tokens * numbers * limits.value_bytes + logits
 
 
 def _checked(
