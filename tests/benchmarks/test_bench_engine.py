@@ -41,7 +41,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lines(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     output = tmp_path_factory.mktemp("out") / "lines.jsonl"
     flags = ["--keep", str(tiny), "--documents", "3", "--samples", "2", "--new-tokens", "6"]
-    flags += ["--batch-sizes", "1", "4", "--seconds", "0", "--start-up", "--no-generate-batch"]
+    flags += ["--batch-sizes", "1", "4", "--seconds", "0", "--start-up"]
     ran = run(*flags, "--output", str(output))
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == output.read_text()  # and nothing else goes to stdout
@@ -65,6 +65,16 @@ def test_both_sides_answered_the_same(lines: dict[str, dict]) -> None:
         assert 0 <= lines[name]["max_logprob_difference"] < 1e-4, name
     assert lines["d"]["greedy_equal"] == 1.0
     assert lines["e"]["greedy_equal"] is None
+
+
+def test_generate_batch_answers_beside_or_says_why_not(lines: dict[str, dict]) -> None:
+    for name in "de":
+        line = lines[name]
+        if line["generate_batch_seconds"] is None:
+            assert any(note.startswith("generate_batch not run on all") for note in line["notes"])
+        else:
+            assert line["generate_batch_ratio"] > 0
+    assert "generate_batch_seconds" not in lines["a"]
 
 
 def test_start_up_is_the_sum_of_its_parts(lines: dict[str, dict]) -> None:
