@@ -102,13 +102,13 @@ def test_a_model_that_does_not_fit_is_refused_with_what_would(
         require_room("llama-7b", config, CPU, 4, 2048, None)
     message = str(refused.value)
     assert "\n" not in message
-    assert message.startswith("llama-7b needs 28.2 GiB (25.1 of them weights), but cpu has 16.0")
-    assert "--quantize int8 (10.1 GiB)" in message
+    assert message.startswith("llama-7b needs 27.8 GiB (25.1 of them weights), but cpu has 16.0")
+    assert "--quantize int8 (9.7 GiB)" in message
     assert "int4" not in message
     require_room("llama-7b", config, CPU, 4, 2048, "int8")
     # Where keys and values are what is too much, the context is the way out.
     monkeypatch.setattr(memory, "free_bytes", lambda device: 27 * GIB)
-    with pytest.raises(UserError, match=r"--max-length 1024 \(26\.7 GiB\)"):
+    with pytest.raises(UserError, match=r"--max-length 1024 \(26\.5 GiB\)"):
         require_room("llama-7b", config, CPU, 4, 2048, None)
     monkeypatch.setattr(memory, "free_bytes", lambda device: GIB)
     with pytest.raises(UserError, match="Nothing here would make it fit"):

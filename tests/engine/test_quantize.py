@@ -219,7 +219,7 @@ def test_bytes_of_weights_are_counted(small_folder: Path) -> None:
 # Loads a checkpoint and reports the most memory that was private to it (RssAnon: pages of the
 # mapped files are the system's to take back), over what importing and a first tiny model took.
 PEAK = """
-import json, sys, threading, time
+import ctypes, json, sys, threading, time
 import torch
 torch.set_num_threads(1)
 from evalsuite.engine.llama.checkpoint import open_checkpoint
@@ -243,6 +243,7 @@ watcher.start()
 model = load_model(open_checkpoint(large), torch.device("cpu"), torch.float32, quantize=quantize)
 stop.set()
 watcher.join()
+ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps for later is not held by us
 print(json.dumps([peak[0] - before, held() - before]))
 """
 
@@ -284,7 +285,7 @@ def test_loading_never_holds_the_model_in_float(large_folder: Path, small_folder
     assert whole > 400e6
     assert measured("")[0] > 0.95 * whole, "the measurement sees what is held"
     peak, after = measured("int8")
-    assert after < 1.5 * quantised, "the rest is kept by the allocator, not by us"
+    assert after < 1.1 * quantised
     # Beside the quantised weights: the largest tensor's pieces, not a second model.
     assert peak < 2 * quantised < 0.55 * whole
 

@@ -22,6 +22,7 @@ from evalsuite.engine.llama.halving import in_halves
 from evalsuite.engine.llama.loading import Transform, load_model
 from evalsuite.engine.llama.memory import require_room, total_bytes
 from evalsuite.engine.llama.model import Llama
+from evalsuite.engine.llama.onednn import lay_out
 from evalsuite.engine.llama.parallel import Shard
 from evalsuite.engine.llama.quantize import INT8_ON_CPU, check_quantize, quantize_identity
 from evalsuite.engine.llama.scoring import LastPrefix, score_pack
@@ -142,7 +143,9 @@ class LlamaEngine:
         if (quantize, where.type) == ("int8", "cpu"):
             warnings.append(INT8_ON_CPU)
         return cls(
-            load_model(checkpoint, where, number, transform, quantize=quantize, shard=shard),
+            lay_out(
+                load_model(checkpoint, where, number, transform, quantize=quantize, shard=shard)
+            ),
             tokenizer,
             config=config,
             ranks=shard.ranks if shard else 1,

@@ -23,7 +23,6 @@ from evalsuite.engine.llama.checkpoint import (
 from evalsuite.engine.llama.config import LlamaConfig
 from evalsuite.engine.llama.memory import weight_bytes
 from evalsuite.engine.llama.model import Layer, Llama, inverse_frequencies
-from evalsuite.engine.llama.onednn import lay_out
 from evalsuite.engine.llama.parallel import Shard, sum_over_ranks
 from evalsuite.engine.llama.quantize import quantized_linear
 from evalsuite.records import UserError
@@ -82,7 +81,7 @@ def build_model(
     # Made on the CPU on purpose: another device's pow and division round in their own way.
     model.frequencies = inverse_frequencies(config).to(device)
     _fill(model, lambda name: read(name).to(device, dtype), quantize)
-    return lay_out(model.eval())
+    return model.eval()
 
 
 def _transformed(read: Read, transform: Transform, shard: Shard | None) -> Read:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from evalsuite.engine.llama.model import MLP, Layer, Llama
+from evalsuite.engine.llama.parallel import Summed
 
 _DTYPES = (torch.float32, torch.bfloat16)
 
@@ -71,6 +72,8 @@ class PackedMLP(nn.Module):
 
 
 def _packed(linear: nn.Linear) -> nn.Linear:
+    if isinstance(linear, Summed):
+        linear.linear = _packed(cast(nn.Linear, linear.linear))
     if not _plain(linear):
         return linear
     return cast(nn.Linear, PackedLinear(linear.weight, linear.bias))

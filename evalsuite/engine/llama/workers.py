@@ -227,6 +227,11 @@ class _Copy:
             raise self._died() from None
         if failed:
             if len(self.processes) > 1:
+                # A rank whose partner died fails for that reason, which is the one worth telling.
+                for process in self.processes:
+                    process.join(0.2)
+                if not all(process.is_alive() for process in self.processes):
+                    raise self._died()
                 self.stop()
             raise value
         return value
@@ -234,7 +239,7 @@ class _Copy:
     def _died(self) -> UserError:
         for process in self.processes:
             process.join(0.5)  # its exit code comes a moment after its end of the pipe is gone
-        codes = [p.exitcode for p in self.processes if p.exitcode is not None]
+        codes = sorted(p.exitcode for p in self.processes if p.exitcode is not None)
         self.stop()
         how = f"exit code {codes[0]}" if codes else "it closed its connection"
         if codes and codes[0] < 0:
