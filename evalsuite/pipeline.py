@@ -60,6 +60,7 @@ class Measured:
     usage: Usage
     seconds: Mapping[str, float]
     notes: tuple[str, ...]
+    failed: tuple[Failure, ...] = ()
 
 
 def run(config: RunConfig) -> Outcome:
@@ -127,6 +128,7 @@ def _measure_all(
             measured[spec.label] = _measure(
                 spec, config, prepared, task_set, folder, store, progress
             )
+            failed += measured[spec.label].failed
         except Exception as error:
             _show(config, error)
             failed.append(Failure(spec.label, "", "infer", _one_line(error)))
@@ -203,7 +205,14 @@ def _measure(
         "answer_seconds": clock[3] - clock[2],
     }
     return Measured(
-        evaluation.results, answers, unanswered, about, inference.usage, times, tuple(notes)
+        evaluation.results,
+        answers,
+        unanswered,
+        about,
+        inference.usage,
+        times,
+        tuple(notes),
+        evaluation.failures,
     )
 
 

@@ -42,11 +42,21 @@ class TokenPlan:
 
     `parts` holds for each of lm-eval's request kinds its instances, one entry a repeat, each with
     the slice of `score` or `generate` that answers it (rolling likelihoods take several windows).
+    `impossible` says of tasks that can't be asked why not; they have no requests in the plan.
     """
 
     score: list[ScoreRequest] = field(default_factory=list)
     generate: list[GenerateRequest] = field(default_factory=list)
     parts: dict[str, list[tuple[Any, slice]]] = field(default_factory=dict)
+    impossible: dict[str, str] = field(default_factory=dict)
+
+
+class _TooLongError(Exception):
+    """A continuation of `tokens` tokens that is longer than the context."""
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__(tokens)
+        self.tokens = tokens
 
 
 class _SameObject(dict[int, int]):
@@ -84,7 +94,6 @@ class EngineLM(TemplateLM):
         self._encoded: dict[str, list[int]] = {}
         self._answers: dict[str, list[Any]] = {}
         self._ids = _SameObject()
-        self._too_long: dict[str, dict[int, int]] = {}  # tokens by task and document
 
     # ---- tokens: the hf backend's rules ----------------------------------------------------------
 
@@ -134,13 +143,23 @@ class EngineLM(TemplateLM):
     def plan(self, instances: Mapping[str, Sequence[Any]]) -> TokenPlan:
         """Token requests for instances by lm-eval's request kind, one entry a repeat.
 
-        Scores come before rolling windows, whatever the tasks' order. Raises UserError for requests
-        that no engine here can answer, naming the task.
+        Scores come before rolling windows, whatever the tasks' order. A task that no engine here
+        can answer is in `impossible`, and the others are planned as if it were not there.
         """
-        plan = TokenPlan()
-        self._too_long.clear()
+        impossible: dict[str, str] = {}
+        while True:  # again without the tasks that turned out to be impossible
+            plan = TokenPlan(impossible=impossible)
+            faults = self._plan_all(plan, instances)
+            if not faults:
+                return plan
+            impossible |= faults
+
+    def _plan_all(self, plan: TokenPlan, instances: Mapping[str, Sequence[Any]]) -> dict[str, str]:
+        """Fills a plan; what is wrong with tasks, by name, makes the plan void."""
+        faults: dict[str, str] = {}
+        too_long: dict[str, dict[int, int]] = {}  # tokens by task and document
         for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
-            items = instances.get(kind, ())
+            items = [i for i in instances.get(kind, ()) if i.task_name not in plan.impossible]
             if not items:
                 continue
             part = plan.parts[kind] = []
@@ -153,23 +172,22 @@ class EngineLM(TemplateLM):
                 for instance in chunk:
                     repeat = repeat + 1 if instance is previous else 0
                     previous = instance
-                    part.append((instance, add(plan, instance, repeat, contexts)))
+                    try:
+                        part.append((instance, add(plan, instance, repeat, contexts)))
+                    except _TooLongError as error:
+                        documents = too_long.setdefault(instance.task_name, {})
+                        tokens = max(error.tokens, documents.get(instance.doc_id, 0))
+                        documents[instance.doc_id] = tokens
+                    except UserError as error:
+                        faults.setdefault(instance.task_name, str(error))
                 self._encoded.clear()
-        if self._too_long:
-            raise UserError(self._context_too_short())
-        return plan
-
-    def _context_too_short(self) -> str:
-        """Every task whose continuations don't fit, how many documents these are, and advice."""
-        tasks = ", ".join(
-            f"{task} ({len(documents)} document{'s' * (len(documents) != 1)}, up to "
-            f"{max(documents.values())} tokens)"
-            for task, documents in self._too_long.items()
-        )
-        return (
-            f"The context of {self.max_length} tokens is shorter than continuations of {tasks}.\n"
-            f"Use a larger --max-length or leave the task{'s' * (len(self._too_long) > 1)} out."
-        )
+        for task, documents in too_long.items():
+            faults[task] = (
+                f"The context of {self.max_length} tokens is shorter than continuations of {task} "
+                f"({len(documents)} document{'s' * (len(documents) != 1)}, up to "
+                f"{max(documents.values())} tokens): use a larger --max-length or leave it out."
+            )
+        return faults
 
     def _plan_loglikelihood(
         self, plan: TokenPlan, instance: Any, _: int, contexts: dict[str, tuple[int, ...]]
@@ -182,9 +200,7 @@ class EngineLM(TemplateLM):
                 f"{continuation!r} has no tokens of its own and can't be scored."
             )
         if len(right) > self.max_length:
-            documents = self._too_long.setdefault(instance.task_name, {})
-            documents[instance.doc_id] = max(len(right), documents.get(instance.doc_id, 0))
-            return slice(0, 0)  # planning goes on, to name all tasks at its end
+            raise _TooLongError(len(right))
         if context not in contexts:  # choices share their context's tuple, as they share its text
             contexts[context] = self._kept(left)
         plan.score.append(ScoreRequest(contexts[context], self._kept(right)))
@@ -243,13 +259,18 @@ class EngineLM(TemplateLM):
 
     # ---- asking the engine -----------------------------------------------------------------------
 
-    def prefetch(self, task_set: TaskSet) -> None:
+    def prefetch(self, task_set: TaskSet) -> dict[str, str]:
         """Ask for everything that `task_set` needs, in one call each of `score` and `generate`.
 
         lm-eval asks kind by kind afterwards and gets these answers, so that the requests of a run
-        are exactly those of `token_requests`.
+        are exactly those of `token_requests`. Returns of the tasks that can't be asked why not:
+        lm-eval must not ask for them. Raises UserError when that is all of them.
         """
-        self._answers = self._run(self.plan(by_kind(task_set.instances)))
+        plan = self.plan(by_kind(task_set.instances))
+        if plan.impossible and not any(plan.parts.values()):
+            raise UserError("\n".join(plan.impossible.values()))
+        self._answers = self._run(plan)
+        return plan.impossible
 
     def _run(self, plan: TokenPlan) -> dict[str, list[Any]]:
         scored = self._score(plan.score) if plan.score else ()
@@ -279,7 +300,10 @@ class EngineLM(TemplateLM):
             if len(answers) != len(requests):
                 raise RuntimeError(f"{len(requests)} {kind} requests, {len(answers)} planned")
             return answers
-        return self._run(self.plan({kind: requests}))[kind]
+        plan = self.plan({kind: requests})
+        if plan.impossible:
+            raise UserError("\n".join(plan.impossible.values()))
+        return self._run(plan)[kind]
 
     def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """(log probability, whether greedy) of each instance's continuation."""
@@ -301,16 +325,25 @@ class EngineLM(TemplateLM):
 # ---- plain functions -----------------------------------------------------------------------------
 
 
-def token_requests(
+def token_plan(
     task_set: TaskSet, tokenizer: Any, max_length: int, run_seed: int = 1234
-) -> tuple[list[ScoreRequest], list[GenerateRequest]]:
+) -> TokenPlan:
     """Every token request of a run, in the order in which it will be asked; nothing is computed."""
 
     def never(_: Any) -> Any:
         raise RuntimeError("planning asks no engine")
 
     lm = EngineLM(tokenizer, max_length, never, never, run_seed=run_seed)
-    plan = lm.plan(by_kind(task_set.instances))
+    return lm.plan(by_kind(task_set.instances))
+
+
+def token_requests(
+    task_set: TaskSet, tokenizer: Any, max_length: int, run_seed: int = 1234
+) -> tuple[list[ScoreRequest], list[GenerateRequest]]:
+    """The requests of `token_plan` alone. Raises UserError when a task can't be asked."""
+    plan = token_plan(task_set, tokenizer, max_length, run_seed)
+    if plan.impossible:
+        raise UserError("\n".join(plan.impossible.values()))
     return plan.score, plan.generate
 
 

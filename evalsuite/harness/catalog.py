@@ -236,7 +236,7 @@ def _suite_specs(name: str, entry: Mapping[str, Any], root: Path) -> list[TaskSp
         raise UserError(f"{file}: suite {name} needs a list called `tasks`.")
     specs: dict[str, TaskSpec] = {}
     for item in entry["tasks"]:
-        settings = dict(item) if isinstance(item, Mapping) else {"task": str(item)}
+        settings: dict[str, Any] = dict(item) if isinstance(item, Mapping) else {"task": str(item)}
         task = str(settings.pop("task", ""))
         if unknown := settings.keys() - {"num_fewshot", "primary"}:
             raise UserError(f"{file}: suite {name}, {task}: no setting {', '.join(unknown)}.")

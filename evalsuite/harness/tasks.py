@@ -6,9 +6,9 @@ documents; it must not know a model or a tokenizer, so one TaskSet serves every 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,33 @@ class TaskSet:
             name: [Instance(i.request_type, i.doc, i.arguments, i.idx, i.metadata) for i in items]
             for name, items in self.instances.items()
         }
+
+    def without(self, names: Collection[str]) -> TaskSet:
+        """The set without some tasks, and without the families that they are members of."""
+        broken = {f.name for f in self.families.values() if not set(names).isdisjoint(f.members)}
+        gone = {*names, *(m for name in broken for m in self.families[name].members)}
+        if not gone:
+            return self
+        return replace(
+            self,
+            tasks={name: task for name, task in self.tasks.items() if name not in gone},
+            groups={
+                name: group
+                for name, group in self.groups.items()
+                if gone.isdisjoint(task.task_name for task in group.get_all_tasks())
+            },
+            infos={name: info for name, info in self.infos.items() if name not in gone | broken},
+            instances={name: its for name, its in self.instances.items() if name not in gone},
+            families={name: f for name, f in self.families.items() if name not in broken},
+        )
+
+    def lost(self, reasons: Mapping[str, str]) -> dict[str, str]:
+        """`reasons` by task as reasons by line: a family's is that of its first such member."""
+        owner = {member: f.name for f in self.families.values() for member in f.members}
+        lost: dict[str, str] = {}
+        for name, reason in reasons.items():
+            lost.setdefault(owner.get(name, name), reason)
+        return lost
 
 
 def load_tasks(
