@@ -15,11 +15,11 @@ from typing import Any
 from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import (
     handle_stop_sequences,
-    has_bos_prefix,
     postprocess_generated_text,
 )
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
+from evalsuite.harness.encoding import TextEncoder
 from evalsuite.harness.sampling import generation_settings, request_seed
 from evalsuite.harness.tasks import TaskSet
 from evalsuite.records import (
@@ -59,14 +59,6 @@ class _TooLongError(Exception):
         self.tokens = tokens
 
 
-class _SameObject(dict[int, int]):
-    """One int object a token id: a plan holds millions of ids, and each new int takes 32 bytes."""
-
-    def __missing__(self, token: int) -> int:
-        self[token] = token
-        return token
-
-
 class EngineLM(TemplateLM):
     """What lm-eval takes for a model: rank 0 of 1, exact, without caches of its own.
 
@@ -91,9 +83,8 @@ class EngineLM(TemplateLM):
         self.run_seed = run_seed
         self.truncated: Counter[tuple[str, int]] = Counter()
         self._score, self._generate = score, generate
-        self._encoded: dict[str, list[int]] = {}
+        self._encoder: TextEncoder | None = None
         self._answers: dict[str, list[Any]] = {}
-        self._ids = _SameObject()
 
     # ---- tokens: the hf backend's rules ----------------------------------------------------------
 
@@ -119,24 +110,13 @@ class EngineLM(TemplateLM):
         """
         if add_special_tokens is not None:
             return list(self.tokenizer.encode(string, add_special_tokens=add_special_tokens))
-        if string not in self._encoded:
-            self._encode_all([string])
-        return self._encoded[string]
+        return list(self._texts.encode(string))
 
-    def _encode_all(self, texts: Iterable[str]) -> None:
-        """Tokenise distinct texts in one call, which a fast tokenizer spreads over the cores."""
-        prefix = self.tokenizer.decode(self.prefix_token_id)
-        new = [text for text in dict.fromkeys(texts) if text not in self._encoded]
-        for options, group in (
-            ({}, [text for text in new if not has_bos_prefix(text, prefix)]),
-            ({"add_special_tokens": False}, [text for text in new if has_bos_prefix(text, prefix)]),
-        ):
-            if group:
-                batch = self.tokenizer(group, return_attention_mask=False, verbose=False, **options)
-                self._encoded.update(zip(group, batch["input_ids"], strict=True))
-
-    def _kept(self, tokens: Iterable[int]) -> tuple[int, ...]:
-        return tuple(map(self._ids.__getitem__, tokens))
+    @property
+    def _texts(self) -> TextEncoder:
+        if self._encoder is None:
+            self._encoder = TextEncoder(self.tokenizer, self.tokenizer.decode(self.prefix_token_id))
+        return self._encoder
 
     # ---- planning --------------------------------------------------------------------------------
 
@@ -167,7 +147,7 @@ class EngineLM(TemplateLM):
             repeat, previous = 0, None
             for start in range(0, len(items), CHUNK):
                 chunk = items[start : start + CHUNK]
-                self._encode_all(_texts(kind, chunk))
+                self._texts.learn(_texts(kind, chunk))
                 contexts: dict[str, tuple[int, ...]] = {}
                 for instance in chunk:
                     repeat = repeat + 1 if instance is previous else 0
@@ -180,7 +160,7 @@ class EngineLM(TemplateLM):
                         documents[instance.doc_id] = tokens
                     except UserError as error:
                         faults.setdefault(instance.task_name, str(error))
-                self._encoded.clear()
+        self._encoder = None  # the plan holds the tokens
         for task, documents in too_long.items():
             faults[task] = (
                 f"The context of {self.max_length} tokens is shorter than continuations of {task} "
@@ -193,7 +173,7 @@ class EngineLM(TemplateLM):
         self, plan: TokenPlan, instance: Any, _: int, contexts: dict[str, tuple[int, ...]]
     ) -> slice:
         context, continuation = instance.args
-        left, right = self._pair(context, continuation)
+        left, right = self._pair(context, continuation, contexts)
         if not left or not right:
             raise UserError(
                 f"The task {instance.task_name}, document {instance.doc_id}: the continuation "
@@ -201,22 +181,24 @@ class EngineLM(TemplateLM):
             )
         if len(right) > self.max_length:
             raise _TooLongError(len(right))
-        if context not in contexts:  # choices share their context's tuple, as they share its text
-            contexts[context] = self._kept(left)
-        plan.score.append(ScoreRequest(contexts[context], self._kept(right)))
+        plan.score.append(ScoreRequest(left, right))
         return slice(len(plan.score) - 1, len(plan.score))
 
-    def _pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+    def _pair(
+        self, context: str, continuation: str, contexts: dict[str, tuple[int, ...]]
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Tokens of context and continuation by lm-eval's rules, for an empty context too."""
-        if context:
-            left, right = self._encode_pair(context, continuation)
-            if left:
-                return left, right
-            # White space alone, moved to the continuation, and a tokenizer that adds no BOS.
+        bare = context.rstrip()  # white space at its end goes to the continuation
+        if bare:
+            if bare not in contexts:  # choices share their context's tuple, as they share its text
+                contexts[bare] = self._texts.encode(bare)
+            if left := contexts[bare]:
+                return left, self._texts.continuation(bare, context[len(bare) :] + continuation)
+            # A tokenizer that adds no BOS and has no token for the text.
         right = self.tok_encode(context + continuation, add_special_tokens=False)
         if right and right[0] == self.prefix_token_id:
-            return right[:1], right[1:]
-        return [self.prefix_token_id], right
+            return tuple(right[:1]), tuple(right[1:])
+        return (self.prefix_token_id,), tuple(right)
 
     def _plan_loglikelihood_rolling(
         self, plan: TokenPlan, instance: Any, _: int, __: Mapping[str, tuple[int, ...]]
@@ -230,7 +212,7 @@ class EngineLM(TemplateLM):
         )
         for window in windows:
             left, right = make_disjoint_window(window)
-            plan.score.append(ScoreRequest(self._kept(left), self._kept(right)))
+            plan.score.append(ScoreRequest(tuple(left), tuple(right)))
         return slice(start, len(plan.score))
 
     def _plan_generate_until(
@@ -238,7 +220,7 @@ class EngineLM(TemplateLM):
     ) -> slice:
         context, settings = instance.args[0], generation_settings(instance)
         if context not in contexts:
-            contexts[context] = self._kept(self.tok_encode(context)) or (self.prefix_token_id,)
+            contexts[context] = self._texts.encode(context) or (self.prefix_token_id,)
         prompt = contexts[context]
         plan.generate.append(
             GenerateRequest(
@@ -357,12 +339,9 @@ def by_kind(instances: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
 
 
 def _texts(kind: str, instances: Sequence[Any]) -> Iterable[str]:
-    """The texts whose tokens planning will ask for."""
+    """The texts whose tokens planning will ask for, but for continuations, which are short."""
     for instance in instances:
         if kind != "loglikelihood":
             yield instance.args[0]
-            continue
-        context, continuation = instance.args
-        if context:
-            yield context.rstrip()
-            yield context + continuation
+        elif context := instance.args[0].rstrip():
+            yield context

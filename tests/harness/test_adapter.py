@@ -129,8 +129,7 @@ def test_every_task_whose_continuations_do_not_fit_is_named(
     for name, documents in longest.items():
         said = f"{name} ({len(documents)} documents, up to {max(documents.values())} tok"
         assert any(said in line and "--max-length" in line for line in lines)
-    assert "nq_open" not in first
-    assert second == "Use a larger --max-length or leave the tasks out."
+    assert len(lines) == 2
 
 
 def continuation(tokenizer: Any, instance: Any) -> list[int]:
