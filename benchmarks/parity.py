@@ -1,6 +1,6 @@
 """Whether our tasks give what lm-eval's own hf backend gives, item by item, on a small real model.
 
-For every task of a suite, zero-shot and at its standard shots: each prompt to the byte, each metric.
+For every task of a suite, zero-shot and at its standard shots: each prompt to the byte, all metrics.
 Prints a table; goes on where it stopped, since each line is kept. Needs a checkpoint and a data
 folder:
 
@@ -19,7 +19,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from evalsuite.harness.catalog import TaskSpec, library, resolve
+from evalsuite.harness.catalog import TaskSpec, resolve
+from evalsuite.harness.library import library
 
 TOLERANCE = 1e-5  # of metrics that are probabilities; counts have to be equal
 

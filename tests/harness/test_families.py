@@ -94,7 +94,7 @@ def test_drawn_documents_keep_their_numbers_and_prompts(
 
 
 def test_two_settings_of_one_task_are_refused() -> None:
-    with pytest.raises(UserError, match="shots 5.*shots of its own"):
+    with pytest.raises(UserError, match=r"shots 5.*shots of its own"):
         resolve(["core", "mmlu"])
 
 
