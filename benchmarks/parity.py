@@ -1,6 +1,6 @@
 """Whether our tasks give what lm-eval's own hf backend gives, item by item, on a small real model.
 
-For every task of a suite, zero-shot and at its standard shots: each prompt to the byte, all metrics.
+For every task of a suite, zero-shot and at its standard shots: prompts to the byte, all metrics.
 Prints a table; goes on where it stopped, since each line is kept. Needs a checkpoint and a data
 folder:
 
