@@ -9,14 +9,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from evalsuite.harness.definitions import leaves, read_yaml
 from evalsuite.harness.library import library
 from evalsuite.records import UserError
 
@@ -60,41 +59,6 @@ class Suite:
     @property
     def tasks(self) -> tuple[str, ...]:
         return tuple(spec.name for spec in self.specs)
-
-
-# ---- reading YAML without running any of it ------------------------------------------------------
-
-
-class _DataLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML as data: lm-eval's `!function module.name` stays text, nothing is imported."""
-
-
-def _tag_as_text(loader: Any, _suffix: str, node: yaml.Node) -> Any:
-    return loader.construct_scalar(node) if isinstance(node, yaml.ScalarNode) else None
-
-
-_DataLoader.add_multi_constructor("!", _tag_as_text)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds, with `!function` values as text.
-
-    Raises UserError, naming file and line, when it can't be read or is no mapping.
-    """
-    try:
-        data = yaml.load(path.read_bytes(), Loader=_DataLoader)
-    except OSError as error:
-        raise UserError(f"{path}: can't be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not a UTF-8 text file.") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise UserError(f"{path}{where}: not valid YAML: {problem}.") from error
-    if not isinstance(data, dict):
-        raise UserError(f"{path}: not a task: expected `key: value` lines at the top level.")
-    return data
 
 
 # ---- our own tasks and suites --------------------------------------------------------------------
@@ -152,17 +116,6 @@ def specs_of(
         ]
     name = config.get("task")
     return [spec_of(name, path, config, origin, root)] if isinstance(name, str) else []
-
-
-def leaves(config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The definitions of single tasks in a file: itself, or those below its groups."""
-    members = config.get("task")
-    if not isinstance(members, list):
-        yield config
-        return
-    for member in members:
-        if isinstance(member, Mapping):
-            yield from leaves(member)
 
 
 def spec_of(

@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evalsuite.harness.catalog import TaskSpec, visible
+
 _SALT = "evalsuite: drawn documents"  # another text would be another draw
 
 
@@ -40,3 +42,25 @@ def everything(task: Any, limit: int | None) -> Sequence[int]:
     """The indices of a task's documents, or of its first `limit`."""
     n = len(task.eval_docs)
     return range(n if limit is None else min(n, limit))
+
+
+def choose(
+    tasks: Mapping[str, Any], asked: Mapping[str, TaskSpec], limit: int | None
+) -> dict[str, Sequence[int]] | None:
+    """The documents by task where some suite draws them; the tasks of one spec are one draw."""
+    if all(spec.documents is None for spec in asked.values()):
+        return None
+    drawn: dict[str, Sequence[int]] = {}
+    for spec in dict.fromkeys(asked.values()):
+        its = {name: task for name, task in tasks.items() if asked[name] == spec}
+        if spec.documents is None:
+            drawn.update({name: everything(task, limit) for name, task in its.items()})
+        else:
+            drawn.update(draw(its, min(spec.documents, limit or spec.documents)))
+    return drawn
+
+
+def notes(specs: Sequence[TaskSpec]) -> list[str]:
+    """That documents were drawn, and what so few of them can show."""
+    numbers = sorted({spec.documents for spec in specs if spec.documents is not None})
+    return [f"documents are drawn, at most {n} a task. {visible(n)}" for n in numbers]

@@ -16,7 +16,7 @@ from typing import Any
 from evalsuite.harness import lmeval
 from evalsuite.harness.adapter import EngineLM
 from evalsuite.harness.families import fold
-from evalsuite.harness.lmeval import ScorerErrors
+from evalsuite.harness.lost import ScorerErrors
 from evalsuite.harness.tasks import TaskSet, metric_name
 from evalsuite.records import Failure, MetricResult, TaskInfo, TaskResult
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evalsuite.harness.catalog import TaskSpec, leaves
+from evalsuite.harness.catalog import TaskSpec
+from evalsuite.harness.definitions import leaves
 from evalsuite.records import MetricResult, TaskResult, UserError
 
 

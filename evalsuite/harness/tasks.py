@@ -7,37 +7,19 @@ documents; it must not know a model or a tokenizer, so one TaskSet serves every 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import yaml
-
 from evalsuite.harness import datasets as data
 from evalsuite.harness import lmeval
-from evalsuite.harness.catalog import CAPABILITIES, TaskSpec, data_capabilities, visible
-from evalsuite.harness.drawing import draw, everything
+from evalsuite.harness.catalog import CAPABILITIES, TaskSpec, data_capabilities
+from evalsuite.harness.drawing import choose, notes
 from evalsuite.harness.families import Family, families, load_own, prune
+from evalsuite.harness.faults import task_errors
+from evalsuite.harness.shots import check_shots, set_shots
 from evalsuite.records import TaskInfo, UserError
-
-# What a task's own definition can raise, whose author is the one to mend it.
-_TASK_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    jinja2.TemplateError,
-    yaml.YAMLError,
-)
 
 
 @dataclass(frozen=True)
@@ -130,7 +112,7 @@ def load_tasks(
         for spec in specs:
             base = spec.path.parent if spec.path and spec.origin != "library" else None
             source = data.Source(folder, base, spec.name)
-            with _task_errors(spec.name, place), data.serving(source):
+            with task_errors(spec.name, place), data.serving(source):
                 loaded = _load(spec)
             for name, task in loaded["tasks"].items():
                 if name in tasks:
@@ -138,7 +120,7 @@ def load_tasks(
                 tasks[name] = task
                 asked[name] = spec
             groups.update(loaded["groups"])
-        drawn = _draw(tasks, asked, limit)
+        drawn = choose(tasks, asked, limit)
         if drawn is not None:
             tasks = {name: task for name, task in tasks.items() if name in drawn}
             for group in groups.values():
@@ -146,11 +128,11 @@ def load_tasks(
             groups = {name: group for name, group in groups.items() if len(group)}
         for name, task in tasks.items():
             wanted = asked[name].num_fewshot if num_fewshot is None else num_fewshot
-            warnings += _set_shots(name, task, wanted)
-            _check_shots(name, task)
+            warnings += set_shots(name, task, wanted)
+            check_shots(name, task)
             task.set_fewshot_seed(seed=seed)
         for name, task in tasks.items():
-            with _task_errors(name, place), lmeval.examples_once(task):
+            with task_errors(name, place), lmeval.examples_once(task):
                 if drawn is None:
                     task.build_all_requests(limit=limit, rank=0, world_size=1)
                 else:
@@ -161,34 +143,12 @@ def load_tasks(
         groups=groups,
         infos=_infos(tasks, lines, asked),
         instances={name: tuple(task.instances) for name, task in tasks.items()},
-        warnings=(*_drawn_notes(specs), *warnings, *log.messages),
+        warnings=(*notes(specs), *warnings, *log.messages),
         limit=limit,
         seed=seed,
         families=lines,
         drawn=drawn,
     )
-
-
-def _draw(
-    tasks: Mapping[str, Any], asked: Mapping[str, TaskSpec], limit: int | None
-) -> dict[str, Sequence[int]] | None:
-    """The documents by task where some suite draws them; the tasks of one spec are one draw."""
-    if all(spec.documents is None for spec in asked.values()):
-        return None
-    drawn: dict[str, Sequence[int]] = {}
-    for spec in dict.fromkeys(asked.values()):
-        its = {name: task for name, task in tasks.items() if asked[name] == spec}
-        if spec.documents is None:
-            drawn.update({name: everything(task, limit) for name, task in its.items()})
-        else:
-            drawn.update(draw(its, min(spec.documents, limit or spec.documents)))
-    return drawn
-
-
-def _drawn_notes(specs: Sequence[TaskSpec]) -> list[str]:
-    """That documents were drawn, and what so few of them can show."""
-    numbers = sorted({spec.documents for spec in specs if spec.documents is not None})
-    return [f"documents are drawn, at most {n} a task. {visible(n)}" for n in numbers]
 
 
 # ---- loading -------------------------------------------------------------------------------------
@@ -267,82 +227,6 @@ def _definitions(spec: TaskSpec, index: Mapping[str, Any]) -> Iterator[tuple[str
             yield str(item.get("task") or item.get("group")), item
             if isinstance(name := item.get("task") or item.get("group"), str):
                 waiting.append(name)
-
-
-@contextmanager
-def _task_errors(name: str, place: lmeval.Place) -> Iterator[None]:
-    """What goes wrong in a task's own definition, as one line that names the task."""
-    vars(place).update(vars(lmeval.Place()), splits=place.splits)
-    try:
-        yield
-    except UserError:
-        raise
-    except ModuleNotFoundError as error:
-        missing = f"the Python package {error.name}" if error.name else _one_line(error)
-        raise UserError(f"The task {name} needs what is not installed: {missing}") from error
-    except lmeval.NoDocumentsError as error:
-        raise UserError(
-            f"The task {name} can't be prepared: its data holds no documents."
-        ) from error
-    except _TASK_ERRORS as error:
-        raise UserError(f"The task {name} can't be prepared: {_reason(error, place)}") from error
-
-
-def _reason(error: BaseException, place: lmeval.Place) -> str:
-    key = error.args[0] if isinstance(error, KeyError) and error.args else None
-    if place.formatted is None and key in place.splits:
-        return f"its data set has no split {key!r}."
-    if isinstance(error, IndexError) and place.target_out_of_range():
-        return (
-            f"{place.describe(error)}doc_to_target is {place.target}, but the choices are "
-            f"{len(place.choices)}, counted from 0."
-        )
-    return f"{place.describe(error)}{type(error).__name__}: {_one_line(error)}"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
-
-
-def _set_shots(name: str, task: Any, wanted: int | None) -> list[str]:
-    """The number of few-shot examples by simple_evaluate's rules; what it would only log, said."""
-    own = task.get_config("num_fewshot")
-    if wanted is None:
-        if own is None:
-            task.set_config(key="num_fewshot", value=0)
-        return []
-    if own == 0:
-        if wanted == 0:
-            return []
-        return [f"{name} sets 0 few-shot examples itself: --num-fewshot {wanted} is not applied."]
-    task.set_config(key="num_fewshot", value=wanted)
-    return []
-
-
-def _check_shots(name: str, task: Any) -> None:
-    """Raise UserError when a task's few-shot split has fewer examples than are to be shown."""
-    from lm_eval.api.samplers import ContextSampler, FirstNSampler
-
-    shots = task.config.num_fewshot or 0
-    sampler: Any = getattr(task, "sampler", None)
-    if not shots or getattr(type(sampler), "sample", None) not in (
-        ContextSampler.sample,
-        FirstNSampler.sample,
-    ):
-        return  # a sampler of the task's own knows itself what it has
-    has = len(sampler.fewshot_indices or sampler.df)
-    # lm-eval keeps the question itself out of its examples where both come from one split; its
-    # default sampler draws one more for that, also where neither split is set.
-    split = task.fewshot_cfg.split
-    aside = split == task.config.test_split and (
-        split is not None or type(sampler).sample is ContextSampler.sample
-    )
-    if shots > (most := max(has - aside, 0)):
-        raise UserError(
-            f"The task {name}: its few-shot split has {has} example{'s' * (has != 1)}"
-            f"{', one of them kept aside for the question' if aside and has else ''}: "
-            f"--num-fewshot must be at most {most}, not {shots}."
-        )
 
 
 # ---- what a task is ------------------------------------------------------------------------------
