@@ -8,7 +8,7 @@ requests are batched or stored.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,7 @@ from evalsuite.records import (
 Score = Callable[[list[ScoreRequest]], Sequence[ScoreResponse]]
 Generate = Callable[[list[GenerateRequest]], Sequence[GenerateResponse]]
 
-CHUNK = 1024  # instances tokenised at a time; bounds the memory that their texts' tokens take
+CHUNK = 8192  # instances tokenised at a time: enough for all cores, and their texts fit in memory
 
 
 @dataclass
@@ -147,7 +147,10 @@ class EngineLM(TemplateLM):
             repeat, previous = 0, None
             for start in range(0, len(items), CHUNK):
                 chunk = items[start : start + CHUNK]
-                self._texts.learn(_texts(kind, chunk))
+                if kind == "loglikelihood":
+                    self._texts.learn_pairs(map(_parted, chunk))
+                else:
+                    self._texts.learn(instance.args[0] for instance in chunk)
                 contexts: dict[str, tuple[int, ...]] = {}
                 for instance in chunk:
                     repeat = repeat + 1 if instance is previous else 0
@@ -172,8 +175,8 @@ class EngineLM(TemplateLM):
     def _plan_loglikelihood(
         self, plan: TokenPlan, instance: Any, _: int, contexts: dict[str, tuple[int, ...]]
     ) -> slice:
-        context, continuation = instance.args
-        left, right = self._pair(context, continuation, contexts)
+        continuation = instance.args[1]
+        left, right = self._pair(instance, contexts)
         if not left or not right:
             raise UserError(
                 f"The task {instance.task_name}, document {instance.doc_id}: the continuation "
@@ -185,17 +188,17 @@ class EngineLM(TemplateLM):
         return slice(len(plan.score) - 1, len(plan.score))
 
     def _pair(
-        self, context: str, continuation: str, contexts: dict[str, tuple[int, ...]]
+        self, instance: Any, contexts: dict[str, tuple[int, ...]]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Tokens of context and continuation by lm-eval's rules, for an empty context too."""
-        bare = context.rstrip()  # white space at its end goes to the continuation
+        bare, rest = _parted(instance)
         if bare:
             if bare not in contexts:  # choices share their context's tuple, as they share its text
                 contexts[bare] = self._texts.encode(bare)
             if left := contexts[bare]:
-                return left, self._texts.continuation(bare, context[len(bare) :] + continuation)
+                return left, self._texts.continuation(bare, rest)
             # A tokenizer that adds no BOS and has no token for the text.
-        right = self.tok_encode(context + continuation, add_special_tokens=False)
+        right = self.tok_encode(bare + rest, add_special_tokens=False)
         if right and right[0] == self.prefix_token_id:
             return tuple(right[:1]), tuple(right[1:])
         return (self.prefix_token_id,), tuple(right)
@@ -338,10 +341,8 @@ def by_kind(instances: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
     return kinds
 
 
-def _texts(kind: str, instances: Sequence[Any]) -> Iterable[str]:
-    """The texts whose tokens planning will ask for, but for continuations, which are short."""
-    for instance in instances:
-        if kind != "loglikelihood":
-            yield instance.args[0]
-        elif context := instance.args[0].rstrip():
-            yield context
+def _parted(instance: Any) -> tuple[str, str]:
+    """Context and continuation by lm-eval's rule: white space between goes to the latter."""
+    context, continuation = instance.args
+    bare = context.rstrip()
+    return bare, context[len(bare) :] + continuation

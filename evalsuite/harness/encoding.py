@@ -92,11 +92,21 @@ class TextEncoder:
             group = [piece for its, piece in new if its == how]
             if not group:
                 continue
-            options = {} if how == "whole" else {"add_special_tokens": False}
-            batch = self.tokenizer(group, return_attention_mask=False, verbose=False, **options)
+            ids = self._ids_of(group, special=how == "whole")
             lead, same = (self._lead if how == "line" else 0), self._ids.__getitem__
-            for piece, tokens in zip(group, batch["input_ids"], strict=True):
+            for piece, tokens in zip(group, ids, strict=True):
                 self._kept[how, piece] = tuple(map(same, tokens[lead:]))
+
+    def _ids_of(self, texts: list[str], *, special: bool) -> list[list[int]]:
+        """Token ids of texts, on all cores; without transformers' Python around each of them where
+        the tokenizer is one of those that were looked into."""
+        if self.cut is not None:
+            backend = self.tokenizer.backend_tokenizer
+            return [e.ids for e in backend.encode_batch_fast(texts, add_special_tokens=special)]
+        options = {} if special else {"add_special_tokens": False}
+        batch = self.tokenizer(texts, return_attention_mask=False, verbose=False, **options)
+        ids: list[list[int]] = batch["input_ids"]
+        return ids
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of a text with the tokenizer's own special tokens."""
@@ -104,15 +114,33 @@ class TextEncoder:
 
     def continuation(self, context: str, continuation: str) -> tuple[int, ...]:
         """The tokens of both together past as many as `context` alone has: lm-eval's rule."""
+        together, own = self._at_the_seam(context, continuation)
+        return self._join(together)[len(self._join(own)) :]
+
+    def learn_pairs(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """As `learn`, for what `encode` of each context and `continuation` of both will ask."""
+        new: dict[tuple[str, str], None] = {}
+        last = ""
+        for context, continuation in pairs:
+            together, own = self._at_the_seam(context, continuation)
+            mine = [*together, *own] if context is last else [*together, *self.pieces(context)]
+            new.update(dict.fromkeys(piece for piece in mine if piece not in self._kept))
+            last = context
+        self._encode(new)
+
+    def _at_the_seam(
+        self, context: str, continuation: str
+    ) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        """The pieces from the context's last cut on: of both together, and of the context alone."""
         if self._seam[0] is not context:
             cut = self.cut is not None and not self._has_special(context)
             self._seam = context, self._last_line(context) if cut else 0
         start = self._seam[1]
         tail = context[start:] + continuation
         if start == 0 or self._has_special(tail):
-            return self.encode(context + continuation)[len(self.encode(context)) :]
-        together = [("line", piece) for piece in self._tail_lines(tail)]
-        return self._join(together)[len(self._join([("line", context[start:])])) :]
+            return self.pieces(context + continuation), self.pieces(context)
+        lines = [("line", piece) for piece in self._tail_lines(tail)]
+        return lines, [("line", context[start:])]
 
     def _tail_lines(self, tail: str) -> list[str]:
         if self.cut == "after":
@@ -146,6 +174,8 @@ def cut_of(tokenizer: Any) -> Cut | None:
     layout = json.loads(backend.to_str())
     model, words = layout["model"], layout.get("pre_tokenizer")
     if model.get("type") != "BPE" or model.get("dropout"):
+        return None
+    if layout.get("truncation") or layout.get("padding") or tokenizer.split_special_tokens:
         return None
     added = layout.get("added_tokens") or ()
     if any(t["lstrip"] or t["rstrip"] or "\n" in t["content"] for t in added):
