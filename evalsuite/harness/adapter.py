@@ -19,6 +19,7 @@ from lm_eval.models.utils import (
 )
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
+from evalsuite.harness.collector import resting
 from evalsuite.harness.encoding import TextEncoder
 from evalsuite.harness.sampling import generation_settings, request_seed
 from evalsuite.harness.tasks import TaskSet
@@ -129,7 +130,8 @@ class EngineLM(TemplateLM):
         impossible: dict[str, str] = {}
         while True:  # again without the tasks that turned out to be impossible
             plan = TokenPlan(impossible=impossible)
-            faults = self._plan_all(plan, instances)
+            with resting():
+                faults = self._plan_all(plan, instances)
             if not faults:
                 return plan
             impossible |= faults

@@ -15,6 +15,7 @@ from typing import Any
 from evalsuite.harness import datasets as data
 from evalsuite.harness import lmeval
 from evalsuite.harness.catalog import CAPABILITIES, TaskSpec, data_capabilities
+from evalsuite.harness.collector import resting
 from evalsuite.harness.drawing import choose, notes
 from evalsuite.harness.families import Family, families, load_own, prune
 from evalsuite.harness.faults import task_errors
@@ -108,7 +109,7 @@ def load_tasks(
     groups: dict[str, Any] = {}
     asked: dict[str, TaskSpec] = {}
     warnings: list[str] = []
-    with lmeval.quiet() as log, lmeval.building() as place:
+    with resting(), lmeval.quiet() as log, lmeval.building() as place:
         for spec in specs:
             base = spec.path.parent if spec.path and spec.origin != "library" else None
             source = data.Source(folder, base, spec.name)
