@@ -164,8 +164,8 @@ def cut_of(tokenizer: Any) -> Cut | None:
 
     - "before" each line break but a text's first character: SentencePiece's BPE without words
       (LLaMA 1 and 2), where no token but the line break's own holds one.
-    - "after" line breaks that no white space follows: byte-level BPE over GPT-2's or Llama 3's
-      words, of which none goes on after a line break.
+    - "after" line breaks that no white space follows: byte-level BPE over Llama 3's words, of which
+      none goes on after a line break. (GPT-2's rule looks at what follows white space.)
     - None for all others, for tokenizers in Python, and where tokens may swallow white space.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -206,12 +206,13 @@ _LLAMA_3 = (
 
 
 def _breaks_at_lines(words: Any) -> bool:
-    """Whether a pre-tokenizer is GPT-2's or Llama 3's rule and adds nothing in front."""
-    steps = words.get("pretokenizers", [words])
-    for step in steps:
+    """Whether a pre-tokenizer is Llama 3's rule and adds nothing in front."""
+    kinds = []
+    for step in words.get("pretokenizers", [words]):
+        kinds.append(step["type"])
         if step["type"] == "ByteLevel":
-            if step.get("add_prefix_space"):
+            if step.get("add_prefix_space") or step.get("use_regex", True):
                 return False
         elif step["type"] != "Split" or step["pattern"].get("Regex") != _LLAMA_3:
             return False
-    return any(step["type"] == "ByteLevel" for step in steps)
+    return kinds == ["Split", "ByteLevel"]

@@ -58,9 +58,9 @@ def tokenizers(stories: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "cut"), [("stories", "before"), ("gpt2", "after"), ("llama3", "after")]
+    ("name", "cut"), [("stories", "before"), ("gpt2", None), ("llama3", "after")]
 )
-def test_joined_pieces_are_the_whole(name: str, cut: str, tokenizer: Any) -> None:
+def test_joined_pieces_are_the_whole(name: str, cut: str | None, tokenizer: Any) -> None:
     its = tokenizers(tokenizer)[name]
     assert cut_of(its) == cut
     encoder, chance = TextEncoder(its, "<s>"), random.Random(3)
@@ -75,7 +75,7 @@ def test_joined_pieces_are_the_whole(name: str, cut: str, tokenizer: Any) -> Non
             whole = its.encode(context + more, add_special_tokens=not plain)
             own = its.encode(context, add_special_tokens=not plain)
             assert list(encoder.continuation(context, more)) == whole[len(own) :], (context, more)
-    assert cuts > 1000
+    assert (cuts > 500) == (cut is not None)
 
 
 def test_tokenizers_that_cannot_be_cut_are_left_whole(tokenizer: Any) -> None:
