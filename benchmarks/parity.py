@@ -157,7 +157,12 @@ class Rig:
 
         path = library().tasks.get(spec.name)
         manager = TaskManager(include_defaults=path is None)
-        with hub_at(self.data_dir), contextlib.redirect_stdout(io.StringIO()):
+        silent = io.StringIO()
+        with (
+            hub_at(self.data_dir),
+            contextlib.redirect_stdout(silent),
+            contextlib.redirect_stderr(silent),
+        ):
             result: Mapping[str, Any] = lm_eval.simple_evaluate(
                 model=self.hf,
                 tasks=[str(path or spec.name)],

@@ -28,7 +28,7 @@ def paper_values() -> Mapping[str, Mapping[Key, tuple[str, float, str]]]:
     for row in csv.DictReader(lines):
         key = row["task"], int(row["num_fewshot"])
         for model in (name for name in row if name.startswith("llama-")):
-            found = row["metric"], float(row[model]) / 100, f"{SOURCE} {row['table']}"
+            found = row["metric"], round(float(row[model]) / 100, 4), f"{SOURCE} {row['table']}"
             values.setdefault(model, {})[key] = found
     return values
 
