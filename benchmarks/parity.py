@@ -124,9 +124,9 @@ class Rig:
             "shots": shots,
             "max_length": self.max_length,
             "items": items,
-            "prompts": prompts,
-            "metrics": metrics,
-            "gap": gap,
+            "prompts": bool(prompts),
+            "metrics": bool(metrics),
+            "gap": float(gap),
             "cut": sum(result.truncated for result in ours.results),
             "seconds": round(time.monotonic() - began, 1),
         }
