@@ -33,7 +33,10 @@ _MEASURING_SECONDS = 0.3
 
 @dataclass(frozen=True, slots=True)
 class ModelPlan:
-    """One model's part of a run. `seconds` is an estimate; everything else is exact."""
+    """One model's part of a run. `seconds` is an estimate; everything else is exact.
+
+    `impossible` is a line for each task that the model can't be asked; the numbers leave it out.
+    """
 
     model: str
     parameters: int
@@ -49,6 +52,7 @@ class ModelPlan:
     memory_bytes: int
     free_bytes: int
     seconds: float
+    impossible: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,7 @@ def describe(planned: RunPlan) -> str:
             lines[4] += " if every answer takes all the tokens it may"
         if p.truncated:
             lines.append(f"  truncated {p.truncated:,} requests are longer than the context")
+        lines += [f"  left out  {reason}" for reason in p.impossible]
         if planned.later_turns:
             lines.append(f"  besides   {planned.later_turns} answers to second turns")
         parts.append("\n".join(lines))
@@ -128,7 +133,7 @@ def _plan_model(
     from evalsuite.engine.llama.engine import resolve_dtype, resolve_limits, resolve_max_length
     from evalsuite.engine.llama.memory import free_bytes
     from evalsuite.engine.llama.quantize import check_quantize
-    from evalsuite.harness.adapter import token_requests
+    from evalsuite.harness.adapter import token_plan
 
     checkpoint = open_checkpoint(folder)
     devices = worker_devices(config.device, config.workers)
@@ -138,7 +143,8 @@ def _plan_model(
     context = resolve_max_length(config.max_length, shape)
     limits = resolve_limits(shape, device, dtype, config.quantize)
     tokenizer = load_tokenizer(folder, spec.label)
-    score, generate = token_requests(task_set, tokenizer, context, run_seed=config.seed)
+    asked = token_plan(task_set, tokenizer, context, run_seed=config.seed)
+    score, generate = asked.score, asked.generate
     asking = asker(choose_template(spec, folder), tokenizer, context)
     answers = [asking.request(question, 0) for question in judge.questions]
     # Equal requests are computed once and each kind by itself, as inference does it.
@@ -180,6 +186,7 @@ def _plan_model(
         ),
         free_bytes=free_bytes(device),
         seconds=seconds,
+        impossible=tuple(asked.impossible.values()),
     )
 
 

@@ -96,7 +96,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class TaskInfo:
-    """What a task is, for the manifest and the report. `primary` names the metric that ranks."""
+    """What a task is, for the manifest and the report. `primary` names the metric that ranks.
+
+    `members` are the tasks of lm-eval that one result stands for (MMLU's subjects), in the order of
+    its items; their samples are kept by their own names.
+    """
 
     name: str
     capability: str  # commonsense | qa | math | code | language | other
@@ -106,6 +110,7 @@ class TaskInfo:
     primary: str
     description: str = ""
     source: str = ""  # hub id or local file of its data
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,11 +233,27 @@ class MetricScore:
 
 
 @dataclass(frozen=True, slots=True)
+class PaperValue:
+    """What a paper reports for one metric of a task, and how the measured value stands to it.
+
+    `difference` is measured minus paper. `inside`: the measured value's interval holds the paper's;
+    None without an interval.
+    """
+
+    metric: str
+    value: float
+    difference: float
+    inside: bool | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class TaskScore:
     primary: str
     metrics: Mapping[str, MetricScore]
     truncated: int
     errors: int
+    paper: PaperValue | None = None
 
 
 @dataclass(frozen=True, slots=True)

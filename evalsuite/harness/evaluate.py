@@ -15,8 +15,10 @@ from typing import Any
 
 from evalsuite.harness import lmeval
 from evalsuite.harness.adapter import EngineLM
+from evalsuite.harness.families import fold
+from evalsuite.harness.lost import ScorerErrors
 from evalsuite.harness.tasks import TaskSet, metric_name
-from evalsuite.records import MetricResult, TaskResult
+from evalsuite.records import Failure, MetricResult, TaskInfo, TaskResult
 
 # Means have a standard error in closed form; other metrics are resampled this often. lm-eval's
 # default of 100,000 takes minutes; 1,000 know a standard error to about 2 %.
@@ -24,7 +26,17 @@ BOOTSTRAP_ITERS = 1000
 
 # Metrics that are shares of 1 whatever their values are; the rest carry a unit of their own.
 _SHARES = frozenset(
-    ("acc", "acc_norm", "acc_bytes", "acc_all", "acc_mutual_info", "exact_match", "em", "f1")
+    (
+        "acc",
+        "acc_norm",
+        "acc_bytes",
+        "acc_all",
+        "acc_mutual_info",
+        "acc_answer_norm",
+        "exact_match",
+        "em",
+        "f1",
+    )
 )
 _OWN_UNITS = frozenset(("bits_per_byte", "bleu", "chrf", "ter", "mcc", "brier_score"))
 
@@ -35,7 +47,8 @@ class Evaluation:
 
     `raw` is what lm-eval's evaluate returns, without its samples. `samples` holds lm-eval's sample
     dictionaries by task, one a document and filter, each with `truncated` added: the number of the
-    document's requests that lost tokens. `tokenizer` are the fields that lm-eval records about it.
+    document's requests that lost tokens, and `error` where scoring it failed. `failures` are tasks
+    that were asked for and have no result. `tokenizer` are the fields that lm-eval records of it.
     """
 
     model: str
@@ -46,6 +59,7 @@ class Evaluation:
     seed: int
     tokenizer: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 def evaluate(task_set: TaskSet, lm: EngineLM, *, model: str) -> Evaluation:
@@ -56,63 +70,105 @@ def evaluate(task_set: TaskSet, lm: EngineLM, *, model: str) -> Evaluation:
     from lm_eval.evaluator import evaluate as lm_evaluate
 
     lm.truncated.clear()
-    lm.prefetch(task_set)
-    with lmeval.quiet() as log, lmeval.aggregating(), _prepared(task_set):
+    failed = lm.prefetch(task_set)
+    asked = task_set.without(failed)
+    with lmeval.quiet() as log, lmeval.aggregating(), _prepared(asked) as scoring:
         raw = lm_evaluate(
             lm,
-            {"tasks": dict(task_set.tasks), "groups": dict(task_set.groups)},
-            limit=task_set.limit,
+            {"tasks": dict(asked.tasks), "groups": dict(asked.groups)},
+            limit=asked.limit if asked.drawn is None else None,
+            samples=None if asked.drawn is None else dict(asked.drawn),
             bootstrap_iters=BOOTSTRAP_ITERS,
         )
     samples = raw.pop("samples")
     for name, items in samples.items():
+        places = {doc: place for place, doc in enumerate((asked.drawn or {}).get(name, ()))}
         for sample in items:
-            sample["truncated"] = lm.truncated[name, sample["doc_id"]]
+            doc = sample["doc_id"]
+            sample["truncated"] = lm.truncated[name, places.get(doc, doc)]
+    scoring.mark(samples)
+    lines, unscored = _lines(model, asked, raw, samples, lm)
+    failures = [Failure(model, name, "plan", why) for name, why in asked.lost(failed).items()]
     return Evaluation(
         model=model,
-        results=tuple(
-            _task_result(model, task_set, name, raw, items, lm) for name, items in samples.items()
-        ),
+        results=lines,
         raw=raw,
         samples=samples,
         limit=task_set.limit,
         seed=task_set.seed,
         tokenizer=_tokenizer_fields(lm),
         warnings=tuple(log.messages),
+        failures=(*failures, *(Failure(model, name, "score", why) for name, why in unscored)),
     )
 
 
 @contextmanager
-def _prepared(task_set: TaskSet) -> Iterator[None]:
+def _prepared(task_set: TaskSet) -> Iterator[ScorerErrors]:
     """lm-eval finds its requests built: fresh copies, so that no model sees another's answers."""
     fresh = task_set.fresh()
+    errors = ScorerErrors()
     try:
         for name, task in task_set.tasks.items():
             task._instances = fresh[name]
             task.build_all_requests = lambda **_: None  # hides the method of the class
-        yield
+            errors.watch(name, task)
+        yield errors
     finally:
         for name, task in task_set.tasks.items():
             task.__dict__.pop("build_all_requests", None)
+            task.__dict__.pop("process_results", None)
             task._instances = list(task_set.instances[name])
 
 
 # ---- lm-eval's results as our records ------------------------------------------------------------
 
 
+def _lines(
+    model: str,
+    task_set: TaskSet,
+    raw: Mapping[str, Any],
+    samples: Mapping[str, Sequence[Mapping[str, Any]]],
+    lm: EngineLM,
+) -> tuple[tuple[TaskResult, ...], list[tuple[str, str]]]:
+    """The results, a family's as one, and of the lines that have none why not."""
+    lines, unscored = [], []
+    for name, info in task_set.infos.items():
+        parts = [
+            _task_result(model, task_set, member, info, raw, samples[member], lm)
+            for member in info.members or (name,)
+        ]
+        line = parts[0]
+        if name in task_set.families:
+            line = fold(task_set.families[name], info, parts, raw["results"].get(name, {}))
+        if line.metrics and info.primary not in {metric.name for metric in line.metrics}:
+            # A task's process_results may report other names than its metric list announces.
+            line = replace(line, info=replace(info, primary=line.metrics[0].name))
+        if line.metrics:
+            lines.append(line)
+        else:
+            faults = (
+                s["error"] for m in info.members or (name,) for s in samples[m] if "error" in s
+            )
+            unscored.append((name, f"no item could be scored: {next(faults, 'no metric')}"))
+    return tuple(lines), unscored
+
+
 def _task_result(
     model: str,
     task_set: TaskSet,
     name: str,
+    info: TaskInfo,
     raw: Mapping[str, Any],
     samples: Sequence[Mapping[str, Any]],
     lm: EngineLM,
 ) -> TaskResult:
     from lm_eval.api.metrics import mean
 
+    lost = {sample["doc_id"] for sample in samples if "error" in sample}
     by_filter: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for sample in samples:
-        by_filter[sample["filter"]].append(sample)
+        if sample["doc_id"] not in lost:  # under every filter, so that all metrics have one n
+            by_filter[sample["filter"]].append(sample)
     aggregation = task_set.tasks[name].aggregation()
     higher = raw["higher_is_better"].get(name, {})
     metrics = []
@@ -122,6 +178,8 @@ def _task_result(
             continue
         is_mean = aggregation.get(metric, mean) is mean
         items = _items(metric, by_filter[filter_name]) if is_mean else None
+        if lost and items:
+            value = math.fsum(items) / len(items)
         stderr = raw["results"][name].get(f"{metric}_stderr,{filter_name}")
         metrics.append(
             MetricResult(
@@ -133,18 +191,15 @@ def _task_result(
                 items=items,
             )
         )
-    info = task_set.infos[name]
-    if metrics and info.primary not in {metric.name for metric in metrics}:
-        # A task's process_results may report other names than its metric list announces.
-        info = replace(info, primary=metrics[0].name)
     first = next(iter(by_filter.values()), [])
     return TaskResult(
         model=model,
         info=info,
         metrics=tuple(metrics),
-        n=int(raw["results"][name]["sample_len"]),
+        n=len(first),
         item_ids=_item_ids(first),
         truncated=sum(count for (task, _), count in lm.truncated.items() if task == name),
+        errors=len(lost),
     )
 
 

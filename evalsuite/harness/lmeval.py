@@ -214,6 +214,42 @@ def _noted(place: Place, field: str, function: Callable[..., Any]) -> Callable[.
     return noted
 
 
+@contextmanager
+def examples_once(task: Any) -> Iterator[None]:
+    """While a task's requests are built, each few-shot example is formatted once.
+
+    lm-eval formats every example again for every document, five of six times in MMLU with five.
+    Only templates without chance in them are kept; a task's own functions are asked each time.
+    """
+    examples = {id(doc) for doc in getattr(getattr(task, "sampler", None), "df", None) or ()}
+    if not examples:
+        yield
+        return
+    kept: dict[tuple[Any, ...], Any] = {}
+
+    def once(real: Callable[..., Any], own: Any) -> Callable[..., Any]:
+        def formatted(doc: Any, template: Any = None) -> Any:
+            used = own if template is None else template
+            if id(doc) not in examples or not isinstance(used, str) or "random" in used:
+                return real(doc) if template is None else real(doc, template)
+            key = (id(doc), real.__name__, used)
+            if key not in kept:
+                kept[key] = real(doc) if template is None else real(doc, template)
+            value = kept[key]
+            return list(value) if isinstance(value, list) else value
+
+        return formatted
+
+    fields = ("doc_to_text", "doc_to_target", "doc_to_choice")
+    for field in fields:
+        setattr(task, field, once(getattr(task, field), getattr(task.config, field, None)))
+    try:
+        yield
+    finally:
+        for field in fields:
+            delattr(task, field)
+
+
 def _not_empty(documents: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def not_empty(task: Any) -> Any:
         docs = documents(task)

@@ -6,36 +6,21 @@ documents; it must not know a model or a tokenizer, so one TaskSet serves every 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import yaml
-
 from evalsuite.harness import datasets as data
 from evalsuite.harness import lmeval
-from evalsuite.harness.catalog import CAPABILITIES, TaskSpec
+from evalsuite.harness.catalog import CAPABILITIES, TaskSpec, data_capabilities
+from evalsuite.harness.collector import resting
+from evalsuite.harness.drawing import choose, notes
+from evalsuite.harness.families import Family, families, load_own, prune
+from evalsuite.harness.faults import task_errors
+from evalsuite.harness.shots import check_shots, set_shots
 from evalsuite.records import TaskInfo, UserError
-
-# What a task's own definition can raise, whose author is the one to mend it.
-_TASK_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    jinja2.TemplateError,
-    yaml.YAMLError,
-)
 
 
 @dataclass(frozen=True)
@@ -44,7 +29,9 @@ class TaskSet:
 
     `instances` are lm-eval's requests by task, in its order; they are never answered themselves:
     `fresh()` makes the copies that one model's answers go into. `limit` is the number of documents
-    a task that was asked for, `seed` that of the few-shot examples.
+    a task that was asked for, `seed` that of the few-shot examples. `infos` are the lines of a
+    report: a task each, or a family of tasks (`families`). `drawn` are the documents' indices by
+    task where a suite draws them (then of all tasks, and `limit` is in them), else None.
     """
 
     tasks: Mapping[str, Any]
@@ -54,6 +41,8 @@ class TaskSet:
     warnings: tuple[str, ...] = ()
     limit: int | None = None
     seed: int = 1234
+    families: Mapping[str, Family] = field(default_factory=dict)
+    drawn: Mapping[str, Sequence[int]] | None = None
 
     def fresh(self) -> dict[str, list[Any]]:
         """Copies of all instances with no answers in them, by task."""
@@ -63,6 +52,33 @@ class TaskSet:
             name: [Instance(i.request_type, i.doc, i.arguments, i.idx, i.metadata) for i in items]
             for name, items in self.instances.items()
         }
+
+    def without(self, names: Collection[str]) -> TaskSet:
+        """The set without some tasks, and without the families that they are members of."""
+        broken = {f.name for f in self.families.values() if not set(names).isdisjoint(f.members)}
+        gone = {*names, *(m for name in broken for m in self.families[name].members)}
+        if not gone:
+            return self
+        return replace(
+            self,
+            tasks={name: task for name, task in self.tasks.items() if name not in gone},
+            groups={
+                name: group
+                for name, group in self.groups.items()
+                if gone.isdisjoint(task.task_name for task in group.get_all_tasks())
+            },
+            infos={name: info for name, info in self.infos.items() if name not in gone | broken},
+            instances={name: its for name, its in self.instances.items() if name not in gone},
+            families={name: f for name, f in self.families.items() if name not in broken},
+        )
+
+    def lost(self, reasons: Mapping[str, str]) -> dict[str, str]:
+        """`reasons` by task as reasons by line: a family's is that of its first such member."""
+        owner = {member: f.name for f in self.families.values() for member in f.members}
+        lost: dict[str, str] = {}
+        for name, reason in reasons.items():
+            lost.setdefault(owner.get(name, name), reason)
+        return lost
 
 
 def load_tasks(
@@ -91,34 +107,48 @@ def load_tasks(
         raise UserError(f"--data-dir {data_dir}: there is no such folder.")
     tasks: dict[str, Any] = {}
     groups: dict[str, Any] = {}
-    capabilities: dict[str, tuple[str, str]] = {}
+    asked: dict[str, TaskSpec] = {}
     warnings: list[str] = []
-    with lmeval.quiet() as log, lmeval.building() as place:
+    with resting(), lmeval.quiet() as log, lmeval.building() as place:
         for spec in specs:
             base = spec.path.parent if spec.path and spec.origin != "library" else None
-            with _task_errors(spec.name, place), data.serving(data.Source(folder, base)):
+            source = data.Source(folder, base, spec.name)
+            with task_errors(spec.name, place), data.serving(source):
                 loaded = _load(spec)
             for name, task in loaded["tasks"].items():
                 if name in tasks:
                     raise UserError(f"The task {name} was asked for twice, once in {spec.name}.")
                 tasks[name] = task
-                capabilities[name] = (spec.capability, spec.description)
+                asked[name] = spec
             groups.update(loaded["groups"])
+        drawn = choose(tasks, asked, limit)
+        if drawn is not None:
+            tasks = {name: task for name, task in tasks.items() if name in drawn}
+            for group in groups.values():
+                prune(group, tasks)
+            groups = {name: group for name, group in groups.items() if len(group)}
         for name, task in tasks.items():
-            warnings += _set_shots(name, task, num_fewshot)
-            _check_shots(name, task)
+            wanted = asked[name].num_fewshot if num_fewshot is None else num_fewshot
+            warnings += set_shots(name, task, wanted)
+            check_shots(name, task)
             task.set_fewshot_seed(seed=seed)
         for name, task in tasks.items():
-            with _task_errors(name, place):
-                task.build_all_requests(limit=limit, rank=0, world_size=1)
+            with task_errors(name, place), lmeval.examples_once(task):
+                if drawn is None:
+                    task.build_all_requests(limit=limit, rank=0, world_size=1)
+                else:
+                    task.build_all_requests(samples=drawn[name], rank=0, world_size=1)
+    lines = families(groups)
     return TaskSet(
         tasks=tasks,
         groups=groups,
-        infos={name: _info(name, task, *capabilities[name]) for name, task in tasks.items()},
+        infos=_infos(tasks, lines, asked),
         instances={name: tuple(task.instances) for name, task in tasks.items()},
-        warnings=(*warnings, *log.messages),
+        warnings=(*notes(specs), *warnings, *log.messages),
         limit=limit,
         seed=seed,
+        families=lines,
+        drawn=drawn,
     )
 
 
@@ -139,7 +169,7 @@ def _load(spec: TaskSpec) -> Any:
 
     manager = (
         _library_manager()
-        if spec.kind == "collection"
+        if spec.kind == "collection" and spec.origin != "evalsuite"
         else TaskManager(include_defaults=False)  # complete YAMLs need no index
     )
     if spec.path is None and spec.name not in manager.task_index:
@@ -149,7 +179,10 @@ def _load(spec: TaskSpec) -> Any:
             raise UserError(
                 f"The task {name} runs code that the model wrote, which is not offered yet."
             )
-    loaded = manager.load([str(spec.path) if spec.path else spec.name])
+    if spec.origin == "evalsuite" and (spec.member or spec.kind == "collection"):
+        loaded = load_own(spec)
+    else:
+        loaded = manager.load([str(spec.path) if spec.path else spec.name])
     for name, task in loaded["tasks"].items():
         if getattr(task, "MULTIMODAL", False):
             raise UserError(f"The task {name} shows images or sound, which text models can't take.")
@@ -164,6 +197,15 @@ def _load(spec: TaskSpec) -> Any:
     if not loaded["tasks"]:
         raise UserError(f"{spec.name} holds no tasks.")
     return loaded
+
+
+def definitions(spec: TaskSpec) -> list[Mapping]:
+    """The raw definitions of the tasks below a spec; nothing of theirs is run or imported."""
+    index: Mapping[str, Any] = {}
+    if spec.kind == "collection" and spec.origin != "evalsuite":
+        index = _library_manager().task_index
+    found = [definition for _, definition in _definitions(spec, index)]
+    return [d for d in found if not spec.member or d.get("task") == spec.name]
 
 
 def _definitions(spec: TaskSpec, index: Mapping[str, Any]) -> Iterator[tuple[str, Mapping]]:
@@ -188,99 +230,67 @@ def _definitions(spec: TaskSpec, index: Mapping[str, Any]) -> Iterator[tuple[str
                 waiting.append(name)
 
 
-@contextmanager
-def _task_errors(name: str, place: lmeval.Place) -> Iterator[None]:
-    """What goes wrong in a task's own definition, as one line that names the task."""
-    vars(place).update(vars(lmeval.Place()), splits=place.splits)
-    try:
-        yield
-    except UserError:
-        raise
-    except ModuleNotFoundError as error:
-        missing = f"the Python package {error.name}" if error.name else _one_line(error)
-        raise UserError(f"The task {name} needs what is not installed: {missing}") from error
-    except lmeval.NoDocumentsError as error:
-        raise UserError(
-            f"The task {name} can't be prepared: its data holds no documents."
-        ) from error
-    except _TASK_ERRORS as error:
-        raise UserError(f"The task {name} can't be prepared: {_reason(error, place)}") from error
-
-
-def _reason(error: BaseException, place: lmeval.Place) -> str:
-    key = error.args[0] if isinstance(error, KeyError) and error.args else None
-    if place.formatted is None and key in place.splits:
-        return f"its data set has no split {key!r}."
-    if isinstance(error, IndexError) and place.target_out_of_range():
-        return (
-            f"{place.describe(error)}doc_to_target is {place.target}, but the choices are "
-            f"{len(place.choices)}, counted from 0."
-        )
-    return f"{place.describe(error)}{type(error).__name__}: {_one_line(error)}"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]
-
-
-def _set_shots(name: str, task: Any, wanted: int | None) -> list[str]:
-    """The number of few-shot examples by simple_evaluate's rules; what it would only log, said."""
-    own = task.get_config("num_fewshot")
-    if wanted is None:
-        if own is None:
-            task.set_config(key="num_fewshot", value=0)
-        return []
-    if own == 0:
-        if wanted == 0:
-            return []
-        return [f"{name} sets 0 few-shot examples itself: --num-fewshot {wanted} is not applied."]
-    task.set_config(key="num_fewshot", value=wanted)
-    return []
-
-
-def _check_shots(name: str, task: Any) -> None:
-    """Raise UserError when a task's few-shot split has fewer examples than are to be shown."""
-    from lm_eval.api.samplers import ContextSampler, FirstNSampler
-
-    shots = task.config.num_fewshot or 0
-    sampler: Any = getattr(task, "sampler", None)
-    if not shots or getattr(type(sampler), "sample", None) not in (
-        ContextSampler.sample,
-        FirstNSampler.sample,
-    ):
-        return  # a sampler of the task's own knows itself what it has
-    has = len(sampler.fewshot_indices or sampler.df)
-    # lm-eval keeps the question itself out of its examples where both come from one split; its
-    # default sampler draws one more for that, also where neither split is set.
-    split = task.fewshot_cfg.split
-    aside = split == task.config.test_split and (
-        split is not None or type(sampler).sample is ContextSampler.sample
-    )
-    if shots > (most := max(has - aside, 0)):
-        raise UserError(
-            f"The task {name}: its few-shot split has {has} example{'s' * (has != 1)}"
-            f"{', one of them kept aside for the question' if aside and has else ''}: "
-            f"--num-fewshot must be at most {most}, not {shots}."
-        )
-
-
 # ---- what a task is ------------------------------------------------------------------------------
 
 
-def _info(name: str, task: Any, capability: str, description: str) -> TaskInfo:
+def _infos(
+    tasks: Mapping[str, Any], lines: Mapping[str, Family], asked: Mapping[str, TaskSpec]
+) -> dict[str, TaskInfo]:
+    """The lines of a report in the tasks' order: a family stands where its first member does."""
+    family_of = {member: family for family in lines.values() for member in family.members}
+    infos: dict[str, TaskInfo] = {}
+    for name, task in tasks.items():
+        family = family_of.get(name)
+        if family is None:
+            infos[name] = _info(name, task, asked[name])
+        elif family.name not in infos:
+            infos[family.name] = _family_info(family, tasks, asked[name])
+    return infos
+
+
+def _info(name: str, task: Any, spec: TaskSpec) -> TaskInfo:
     config = task.config
     metadata = config.metadata if isinstance(config.metadata, Mapping) else {}
-    declared = str(metadata.get("capability", capability))
     return TaskInfo(
         name=name,
-        capability=declared if declared in CAPABILITIES else "other",
+        capability=_capability(metadata, spec, task),
         version=str(task.VERSION),
         output_type=str(task.OUTPUT_TYPE),
         num_fewshot=int(config.num_fewshot or 0),
-        primary=_primary(name, task, metadata.get("primary")),
-        description=str(metadata.get("description", description)),
+        primary=_primary(name, task, spec.primary or metadata.get("primary")),
+        description=str(metadata.get("description", spec.description)),
         source=_data_source(config),
     )
+
+
+def _family_info(family: Family, tasks: Mapping[str, Any], spec: TaskSpec) -> TaskInfo:
+    members = [tasks[name] for name in family.members]
+    first = members[0]
+    declared = spec.primary or family.metadata.get("primary") or next(iter(family.metrics))
+    if str(declared).partition(",")[0] not in family.metrics:
+        raise UserError(
+            f"The group {family.name} declares the primary metric {declared}, but aggregates "
+            f"{', '.join(family.metrics)}."
+        )
+    return TaskInfo(
+        name=family.name,
+        capability=_capability(family.metadata, spec, first),
+        version=family.version,
+        output_type=str(first.OUTPUT_TYPE),
+        num_fewshot=max(int(task.config.num_fewshot or 0) for task in members),
+        primary=_primary(family.name, first, declared),
+        description=str(family.metadata.get("description", spec.description)),
+        source=", ".join(dict.fromkeys(str(t.config.dataset_path or "") for t in members)),
+        members=family.members,
+    )
+
+
+def _capability(metadata: Mapping[str, Any], spec: TaskSpec, task: Any) -> str:
+    """What the definition says, else our folder, else what our tasks on the same data are for."""
+    capability = str(metadata.get("capability", spec.capability))
+    if capability not in CAPABILITIES:
+        capability = data_capabilities().get(str(getattr(task.config, "dataset_path", "")), "other")
+    return capability
 
 
 def _primary(name: str, task: Any, declared: object) -> str:

@@ -1,9 +1,11 @@
 """Statistics as pure functions: arrays in, tuples out; knows numpy and scipy only."""
 
 from evalsuite.stats.intervals import Interval, bootstrap_mean, mean_of_estimates, normal, wilson
+from evalsuite.stats.power import TYPICAL_DISCORDANCE, smallest_difference
 from evalsuite.stats.ranks import Paired, Unpaired, rank_ranges
 
 __all__ = [
+    "TYPICAL_DISCORDANCE",
     "Interval",
     "Paired",
     "Unpaired",
@@ -11,5 +13,6 @@ __all__ = [
     "mean_of_estimates",
     "normal",
     "rank_ranges",
+    "smallest_difference",
     "wilson",
 ]
