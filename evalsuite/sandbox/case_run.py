@@ -22,6 +22,7 @@ from evalsuite.sandbox.records import Case, Limits, Mode, Outcome, Status
 from evalsuite.sandbox.start import start
 
 _LOOK_SECONDS = 0.05  # between two looks at memory and disk
+_STOPPED_SECONDS = 2.0  # a longer gap between two looks means that nobody looked
 _LONGEST_REPORT = 64 << 10
 _LAST_WORDS_SECONDS = 1.0  # for a process that closed its pipes to be dead
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -142,8 +143,14 @@ def _watched(
             selector.register(side.report, selectors.EVENT_READ, side)
             selector.register(side.output, selectors.EVENT_READ, side)
         open_reports = {candidate.report, tests.report}
+        last = began
         while tests.report in open_reports:
             now = time.monotonic()
+            # Time in which this process itself was stopped (Ctrl-Z, a sleeping machine) is nobody's
+            # fault; what a program computes meanwhile counts against its processor limit.
+            if now - last > _STOPPED_SECONDS:
+                deadline += now - last
+            last = now
             if now >= deadline:
                 return "timeout", f"no verdict after {limits.wall_seconds:g} seconds"
             if now >= next_look:

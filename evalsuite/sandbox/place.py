@@ -45,9 +45,10 @@ class Place(Closing):
         own = [sysconfig.get_path("stdlib", vars={"installed_base": sys.base_prefix})]
         dynamic = sysconfig.get_config_var("DESTSHARED")
         self.library = [path for path in [*own, dynamic] if path]
-        self.path: list[str] | None = None
+        self.python_home: str | None = None  # where Python is told to look for its library
         if self.drop_to is not None and not all(map(_reachable, self.library)):
-            self.library = self.path = self._copied(self.library)
+            self.python_home = self._copied(self.library[0])
+            self.library = [self.python_home]
         shared = sysconfig.get_config_var("LIBDIR")
         more = [shared] if shared and _reachable(shared) else []
         self.readable = [*self.library, *more, *_SYSTEM_LIBRARIES, *_SMALL_THINGS]
@@ -73,13 +74,14 @@ class Place(Closing):
             "set TMPDIR to one"
         )
 
-    def _copied(self, library: list[str]) -> list[str]:
+    def _copied(self, library: str) -> str:
         """The standard library where the unused user can read it, as when Python is in /root."""
-        target = self.root / "python"
+        home = self.root / "python"
+        prefix = Path(os.path.realpath(sys.base_prefix))
+        target = home / Path(os.path.realpath(library)).relative_to(prefix)
         ignore = shutil.ignore_patterns(*_NOT_COPIED, "config-*", "*.opt-?.pyc", "*.a")
-        shutil.copytree(library[0], target, ignore=ignore, symlinks=False)
-        target.chmod(0o755)
-        return [str(target), str(target / "lib-dynload")]
+        shutil.copytree(library, target, ignore=ignore)
+        return str(home)
 
 
 def sweep(box: Path) -> None:

@@ -16,12 +16,12 @@ Mode = Literal["bwrap+landlock+seccomp", "landlock+seccomp", "none", "unsafe"]
 class Limits:
     """What one case may use. Memory and disk are sums over both of its processes.
 
-    The defaults leave canonical solutions a factor of ten: the slowest of HumanEval and MBPP needs
-    about a second of a processor and 60 MiB.
+    Of the canonical solutions of HumanEval and MBPP the slowest needs about 3.5 seconds of a
+    processor, all others less than one.
     """
 
-    cpu_seconds: int = 6  # for each process, threads summed
-    wall_seconds: float = 20.0
+    cpu_seconds: int = 10  # for each process, threads summed
+    wall_seconds: float = 30.0
     memory_bytes: int = 1 << 30
     file_bytes: int = 16 << 20  # one file
     disk_bytes: int = 64 << 20  # all files left in the temporary folders at one time

@@ -51,7 +51,7 @@ def start(
     command.append(_BOOT.format(place.package))
     if wrapped:
         command = [*bubblewrap(place, box), *command]
-    given = _in_memory(job | {"box": inside, "guard": guard, "path": place.path})
+    given = _in_memory(job | {"box": inside, "guard": guard})
     try:
         return subprocess.Popen(
             command,
@@ -59,7 +59,7 @@ def start(
             stdout=output,
             stderr=output,
             cwd="/",
-            env=_environment(inside),
+            env=_environment(inside, place.python_home),
             pass_fds=tuple(descriptors),
             start_new_session=True,
         )
@@ -95,9 +95,10 @@ def bubblewrap(place: Place, box: Path | None) -> list[str]:
     return [*command, "--remount-ro", "/", "--chdir", "/", "--"]
 
 
-def _environment(home: str) -> dict[str, str]:
+def _environment(home: str, python_home: str | None) -> dict[str, str]:
     # A fixed seed for hashes: a program that prints a set's order does it twice alike.
-    return {"HOME": home, "TMPDIR": home, "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
+    found = {"HOME": home, "TMPDIR": home, "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
+    return found if python_home is None else found | {"PYTHONHOME": python_home}
 
 
 def _resources(limits: Limits) -> dict[str, tuple[int, int]]:

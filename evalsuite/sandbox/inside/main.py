@@ -25,8 +25,6 @@ def main() -> None:
     os.close(nothing)
     report: int = job["report"]
     try:
-        if job["path"] is not None:
-            sys.path[:] = job["path"]
         os.chdir(job["box"])
         confine(job["guard"])
     except BaseException as error:
@@ -38,6 +36,8 @@ def main() -> None:
     gc.freeze()
     if job["role"] == "candidate":
         os.close(report)
+        # What it printed is worth reading when it is killed, too.
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         candidate.serve(job["source"], read, write)
     else:
         _tell(report, tests_side.verdict(job, read, write))

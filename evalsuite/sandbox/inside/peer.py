@@ -124,7 +124,11 @@ class Peer:
             for i, value in enumerate(given)
             if before[i] is not None and not _same(before[i], _snapshot(value))
         ]
-        self._send(answer | {"changed": changed, "nodes": encoder.nodes})
+        try:
+            self._send(answer | {"changed": changed, "nodes": encoder.nodes})
+        except (ValueError, TypeError) as error:  # too large; nothing of it was sent
+            encoder = Encoder(self)
+            self._send({"raise": _describe(error, encoder), "nodes": encoder.nodes})
 
     # ---- handles (codec.Handles) --------------------------------------------------------------
 

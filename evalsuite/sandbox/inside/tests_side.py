@@ -14,7 +14,7 @@ import types
 from typing import Any
 
 from .candidate import LOAD, MODULE
-from .peer import Peer
+from .peer import CandidateError, Peer
 from .remote import Remote
 
 _MODULE = "tests"
@@ -92,6 +92,8 @@ def _line(error: BaseException) -> str:
     """The error, and the line of the tests where it came up."""
     try:
         what = "".join(traceback.format_exception_only(type(error), error)).strip()
+        if isinstance(error, CandidateError):
+            what = str(error)
     except Exception:
         what = type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)
