@@ -6,7 +6,7 @@ was held; the tests' side wants an empty list of those that got out.
 
 from __future__ import annotations
 
-CANARY = '''
+CANARY = """
 import ctypes, os, signal, socket, subprocess, sys
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -72,6 +72,8 @@ def escapes(secret, folder, parent):
         else:
             out.append(name)
     return out
-'''
+"""
 
-CANARY_TESTS = "out = escapes({secret!r}, {folder!r}, {parent!r})\nassert out == [], ', '.join(out)\n"
+CANARY_TESTS = (
+    "out = escapes({secret!r}, {folder!r}, {parent!r})\nassert out == [], ', '.join(out)\n"
+)

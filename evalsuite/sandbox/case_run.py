@@ -7,6 +7,7 @@ and their folder is gone when `run_case` returns.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -73,11 +74,9 @@ class _Run:
 
     def end(self) -> None:
         for process in self.processes:
-            try:
-                # The whole session: without a sandbox a program may have started others.
+            # The whole session: without a sandbox a program may have started others.
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             process.wait()
         self.close(*list(self.open))
 

@@ -152,6 +152,8 @@ class World:
 
 DAEMON_MARK = "sbx-daemon"
 DAEMON = "left a process running"
+
+
 def _daemons() -> list[int]:
     """Processes that go by the daemon's name, whoever's children they are."""
     found = []

@@ -38,7 +38,9 @@ def test_is_held_and_fails(program: Program, sandbox: Sandbox, world: World) -> 
 
 def test_the_run_goes_on_between_hostile_ones(sandbox: Sandbox, world: World) -> None:
     right = Case(RIGHT, TESTS, names=("f",))
-    hostile = [p.case(world) for p in PROGRAMS if p.name in ("fork bomb", "kill everybody", "a crash")]
+    hostile = [
+        p.case(world) for p in PROGRAMS if p.name in ("fork bomb", "kill everybody", "a crash")
+    ]
     cases = [right, hostile[0], right, hostile[1], right, hostile[2], right]
     outcomes = list(sandbox.run_many(cases, workers=2))
     assert [o.passed for o in outcomes] == [True, False, True, False, True, False, True]
@@ -68,6 +70,8 @@ def test_a_canary_that_is_not_held_says_so(bare: Sandbox, tmp_path: Path) -> Non
 def test_a_program_is_another_user_when_root_starts_it(sandbox: Sandbox) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root drops to another user")
-    program = "import os\ndef f():\n    return os.getresuid() + os.getresgid() + tuple(os.getgroups())"
+    program = (
+        "import os\ndef f():\n    return os.getresuid() + os.getresgid() + tuple(os.getgroups())"
+    )
     outcome = sandbox.run(Case(program, "assert 0 not in f(), f()", names=("f",)))
     assert outcome.passed, outcome

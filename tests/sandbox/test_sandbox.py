@@ -61,7 +61,9 @@ def _nothing(row: dict[str, Any]) -> str:
 
 def test_outcomes_keep_the_cases_order(any_sandbox: Sandbox) -> None:
     slow = "import time\ndef f(x):\n    time.sleep(0.3)\n    return x"
-    cases = [Case(slow if i % 3 == 0 else "def f(x): return x", f"assert f({i}) == 4") for i in range(9)]
+    cases = [
+        Case(slow if i % 3 == 0 else "def f(x): return x", f"assert f({i}) == 4") for i in range(9)
+    ]
     outcomes = list(any_sandbox.run_many(iter(cases), workers=3))
     assert [i for i, o in enumerate(outcomes) if o.passed] == [4]
 
@@ -83,9 +85,7 @@ def test_without_bubblewrap_landlock_and_seccomp_take_over(
     assert "bubblewrap is not installed" in protection.reasons[0]
 
 
-def test_a_bubblewrap_that_fails_is_quoted(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_bubblewrap_that_fails_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     if not probe("landlock+seccomp").contained:
         pytest.skip("no Landlock on this kernel")
     # What it says on a machine without user namespaces.

@@ -90,7 +90,13 @@ def test_arguments_decide(machine: str) -> None:
     assert answer("fcntl", 1, 3) == ALLOW
     assert answer("ioctl", 1, 0x5401) == ALLOW
     assert refused(answer("ioctl", 1, 0x5412), errno.ENOTTY)  # TIOCSTI types into a terminal
-    for flags, allowed in ((0o0, True), (0o1102, True), (0o1101, True), (0o1000, False), (3, False)):
+    for flags, allowed in (
+        (0o0, True),
+        (0o1102, True),
+        (0o1101, True),
+        (0o1000, False),
+        (3, False),
+    ):
         assert (answer("openat", 0, 0, flags) == ALLOW) is allowed, oct(flags)
     assert answer("prlimit64", 0, 7, 0, 1 << 40) == ALLOW
     for changing in ((0, 7, 1 << 40, 0), (0, 7, 16, 0), (5, 7, 0, 16)):

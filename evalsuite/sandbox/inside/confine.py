@@ -25,7 +25,7 @@ class _CapabilityHeader(ctypes.Structure):
 def confine(guard: dict[str, Any]) -> None:
     """Confines this process as `guard` says.
 
-    `guard` has `limits` (resource name -> soft and hard), `parent` (its id, null behind bubblewrap),
+    `guard` has `limits` (resource name -> soft and hard), `parent` (its id; null: bubblewrap's),
     `drop_to` (a user id or null), `restrict` (false runs bare), `readable` and `writable` (paths).
 
     Raises:

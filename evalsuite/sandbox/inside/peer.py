@@ -13,7 +13,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from .codec import Decoder, Element, Encoder, Garbage, Node, Unsendable, exception_class
+from .codec import Element, Encoder, Garbage, Node, Unsendable
+from .decoder import Decoder, exception_class
 from .operations import END, OPERATIONS
 from .remote import Remote, remote_for
 
