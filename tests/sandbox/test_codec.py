@@ -45,7 +45,7 @@ def crossed(value: Any) -> Any:
     return Decoder(nodes, NoHandles()).value(element)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(values)
 def test_any_value_comes_back(value: Any) -> None:
     back = crossed(value)
@@ -74,7 +74,7 @@ json_values = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(json_values, json_values)
 def test_garbage_is_a_value_or_garbage(nodes: Any, element: Any) -> None:
     with contextlib.suppress(Garbage):

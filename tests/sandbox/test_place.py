@@ -25,7 +25,7 @@ def test_sweep_removes_what_others_could_not(tmp_path: Path) -> None:
     here = os.getcwd()
     os.chdir(box)
     try:
-        for _ in range(2000):  # a path of 100,000 characters
+        for _ in range(1100):  # past the recursion limit and the longest path
             os.mkdir("d" * 50)
             os.chdir("d" * 50)
         Path("deepest").write_text("x", encoding="utf-8")

@@ -15,7 +15,7 @@ from evalsuite.sandbox import Case, Sandbox, humaneval_case, mbpp_case, probe
 from evalsuite.sandbox import sandbox as room
 from evalsuite.sandbox.inside import landlock
 
-EVERY = 8  # each eighth row; benchmarks/sandbox.py runs them all
+EVERY = 12  # each twelfth row; benchmarks/sandbox.py runs them all
 
 
 def rows(file: Path) -> list[dict[str, Any]]:
@@ -43,10 +43,11 @@ def test_humaneval_canonical_and_wrong(sandbox: Sandbox, humaneval: list[dict[st
 
 
 def test_mbpp_canonical_and_wrong(sandbox: Sandbox, mbpp: list[dict[str, Any]]) -> None:
-    # 356: its set-up builds a tree out of the candidate's own class. 115: a function named `sum`.
+    # One row's set-up builds a tree out of the candidate's own class; some functions are named as
+    # built-in ones.
     tree = next(i for i, r in enumerate(mbpp) if r["test_setup_code"])
     named = {i for i, r in enumerate(mbpp) if "def sum(" in r["code"] or "def sort(" in r["code"]}
-    chosen = [r for i, r in enumerate(mbpp) if i % (2 * EVERY) == 0 or i in {tree, *named}]
+    chosen = [r for i, r in enumerate(mbpp) if i % (3 * EVERY) == 1 or i in {tree, *named}]
     right = [mbpp_case(r, r["code"]) for r in chosen]
     wrong = [mbpp_case(r, f"{r['code']}\n{_nothing(r)}") for r in chosen]
     outcomes = list(sandbox.run_many(right + wrong, workers=2))

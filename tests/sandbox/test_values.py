@@ -99,8 +99,8 @@ CASES = {
         "assert f([-1, 2]) == [1, 2]",
     ),
     "files of its own": (
-        "import os, tempfile\ndef f():\n    with open('a', 'w') as file: file.write('b')\n"
-        "    os.mkdir('c'); os.rename('a', 'c/a')\n"
+        "import os, shutil, tempfile\ndef f():\n    with open('a', 'w') as file: file.write('b')\n"
+        "    os.mkdir('c'); os.rename('a', 'b'); shutil.move('b', 'c/a')\n"
         "    with tempfile.TemporaryFile() as file: file.write(b'x')\n"
         "    return open('c/a').read()",
         "assert f() == 'b'",
