@@ -13,6 +13,7 @@ import stat
 import sys
 import sysconfig
 import tempfile
+from functools import cache
 from pathlib import Path
 
 from evalsuite.files import Closing
@@ -40,14 +41,15 @@ class Place(Closing):
         # The real file behind a virtual environment's links: it finds its own library.
         self.python = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
         self.package = str(Path(__file__).parent)  # the folder that has `inside` in it
-        self.root = Path(tempfile.mkdtemp(prefix="evalsuite-sandbox-", dir=self._temporary()))
+        temporary = self._temporary()
+        self.root = Path(tempfile.mkdtemp(prefix="evalsuite-sandbox-", dir=temporary))
         self.root.chmod(0o711)
         own = [sysconfig.get_path("stdlib", vars={"installed_base": sys.base_prefix})]
         dynamic = sysconfig.get_config_var("DESTSHARED")
         self.library = [path for path in [*own, dynamic] if path]
         self.python_home: str | None = None  # where Python is told to look for its library
         if self.drop_to is not None and not all(map(_reachable, self.library)):
-            self.python_home = self._copied(self.library[0])
+            self.python_home = _copied(self.library[0], temporary).name
             self.library = [self.python_home]
         shared = sysconfig.get_config_var("LIBDIR")
         more = [shared] if shared and _reachable(shared) else []
@@ -74,14 +76,21 @@ class Place(Closing):
             "set TMPDIR to one"
         )
 
-    def _copied(self, library: str) -> str:
-        """The standard library where the unused user can read it, as when Python is in /root."""
-        home = self.root / "python"
-        prefix = Path(os.path.realpath(sys.base_prefix))
-        target = home / Path(os.path.realpath(library)).relative_to(prefix)
-        ignore = shutil.ignore_patterns(*_NOT_COPIED, "config-*", "*.opt-?.pyc", "*.a")
-        shutil.copytree(library, target, ignore=ignore)
-        return str(home)
+
+@cache
+def _copied(library: str, base: str) -> tempfile.TemporaryDirectory[str]:
+    """The standard library where the unused user can read it, as when Python is in /root.
+
+    Made once a process, which removes it at its end.
+    """
+    home = tempfile.TemporaryDirectory(prefix="evalsuite-python-", dir=base)
+    os.chmod(home.name, 0o755)
+    target = home.name / Path(os.path.realpath(library)).relative_to(
+        os.path.realpath(sys.base_prefix)
+    )
+    ignore = shutil.ignore_patterns(*_NOT_COPIED, "config-*", "*.opt-?.pyc", "*.a")
+    shutil.copytree(library, target, ignore=ignore)
+    return home
 
 
 def sweep(box: Path) -> None:

@@ -70,7 +70,7 @@ _ITEMS: dict[type, Callable[[Any], Iterator[Any]]] = {
     collections.Counter: lambda value: _flat(dict.items(value)),
 }
 _TAGS: dict[type, str] = {t: tag for tag, t in MUTABLE.items()} | {tuple: "u", frozenset: "z"}
-_VIEWS: dict[str, Callable[[], Any]] = {"K": {}.keys, "I": {}.items, "V": {}.values}
+_VIEW_TAGS: dict[type, str] = {type({}.keys()): "K", type({}.items()): "I", type({}.values()): "V"}
 # Standard types that are rebuilt by calling them; a module is imported only to rebuild its values.
 REBUILT: dict[str, tuple[str, str, Callable[[Any], tuple[Any, ...]]]] = {
     "Fraction": ("fractions", "Fraction", lambda v: (v.numerator, v.denominator)),
@@ -194,10 +194,7 @@ def _is_container(value: Any) -> bool:
         return True
     if isinstance(value, (collections.deque, array.array)):
         return True
-    return isinstance(value, _VIEW_TYPES) or _rebuilt(value) is not None
-
-
-_VIEW_TYPES = tuple(type(view()) for view in _VIEWS.values())
+    return type(value) in _VIEW_TAGS or _rebuilt(value) is not None
 
 
 def _special(value: Any) -> tuple[str, list[Any]] | None:
@@ -215,10 +212,9 @@ def _special(value: Any) -> tuple[str, list[Any]] | None:
         return "R", [value.start, value.stop, value.step]
     if isinstance(value, slice):
         return "S", [value.start, value.stop, value.step]
-    kind = type(value)
-    for tag, view in zip(_VIEWS, _VIEW_TYPES, strict=True):
-        if kind is view:
-            return tag, list(_flat(value) if tag == "I" else value)
+    if type(value) in _VIEW_TAGS:
+        tag = _VIEW_TAGS[type(value)]
+        return tag, [*(_flat(value) if tag == "I" else value)]
     return None
 
 
