@@ -146,7 +146,7 @@ class Encoder:
         for base in kind.__mro__:  # a subclass crosses as the data that its base holds
             if base in _ITEMS:
                 items = [self._element(item) for item in _ITEMS[base](value)]
-                fields = getattr(kind, "_fields", None)
+                fields = getattr(kind, "_fields", ())
                 if base is tuple and are_fields(fields, len(items)):
                     return ["N", kind.__name__, list(fields), *items]
                 return [_TAGS[base], *items]
