@@ -1,6 +1,7 @@
 """What this machine can do, for `evalsuite doctor`: devices, memory, keys, network, places.
 
-Looks and tells; changes nothing and sends nothing but one connection attempt to the hub.
+Looks and tells; changes nothing and sends nothing but one connection attempt to the hub. The
+sandbox is tried with a program that attempts to get out.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def _findings() -> Iterator[tuple[str, str]]:
     yield "hub", _hub(os.environ)
     store = default_store()
     yield "store", f"{store} ({_size(store)})"
-    yield "code tasks", "not run by this version: no code that a model wrote is executed"
+    yield "sandbox", _sandbox()
 
 
 def _bfloat16() -> str:
@@ -83,6 +84,16 @@ def _hub(environ: Mapping[str, str]) -> str:
             return f"{url.hostname} can be reached"
     except OSError as error:
         return f"{url.hostname} can't be reached ({error}): use local folders and --data-dir"
+
+
+def _sandbox() -> str:
+    from evalsuite.sandbox import probe
+
+    protection = probe()
+    why = f" ({'; '.join(protection.reasons)})" if protection.reasons else ""
+    if protection.contained:
+        return f"{protection.mode}: a program that tried to get out was held{why}"
+    return f"none, so code from models is not run{why}"
 
 
 def _size(path: Path) -> str:
