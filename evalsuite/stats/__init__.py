@@ -2,6 +2,7 @@
 
 from evalsuite.stats.intervals import Interval, bootstrap_mean, mean_of_estimates, normal, wilson
 from evalsuite.stats.ranks import Paired, Unpaired, rank_ranges
+from evalsuite.stats.sampling import pass_at_k
 
 __all__ = [
     "Interval",
@@ -10,6 +11,7 @@ __all__ = [
     "bootstrap_mean",
     "mean_of_estimates",
     "normal",
+    "pass_at_k",
     "rank_ranges",
     "wilson",
 ]

@@ -1,0 +1,170 @@
+"""The `code_eval` metric as lm-eval's tasks call it, with the running of programs taken out.
+
+A task's own functions build its programs and average its verdicts; what a program does when it is
+run is decided elsewhere, all of a model's programs at once. It knows the metric's interface and
+arithmetic; it must not know how programs are run, and never runs one.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from evalsuite.stats import pass_at_k
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A candidate and the tests that decide about it, both Python source."""
+
+    candidate: str
+    tests: str
+
+
+# Whether a program passed; None when nobody can tell, for no fault of its own.
+Judge = Callable[[Program], bool | None]
+
+_judge: ContextVar[Judge | None] = ContextVar("evalsuite_code_judge", default=None)
+
+
+class CodeEval:
+    """What `evaluate.load("code_eval")` gives while a task is loaded here.
+
+    It runs nothing: it asks whoever is `judging`, and is an error outside of that.
+    """
+
+    name = "code_eval"
+
+    def compute(
+        self,
+        predictions: Sequence[Sequence[str]] | None = None,
+        references: Sequence[str] | None = None,
+        k: Sequence[int] = (1, 10, 100),
+        **_: Any,
+    ) -> tuple[dict[str, float], dict[int, list[tuple[int, dict[str, Any]]]]]:
+        """pass@k for each k up to the number of candidates, and every candidate's result.
+
+        `predictions` are lists of candidates, one list a test in `references`, as in the evaluate
+        library's metric. A pass@k is NaN where a candidate has no verdict.
+        """
+        judge = _judge.get()
+        if judge is None:
+            raise RuntimeError("code_eval was asked while no programs are judged")
+        verdicts = [
+            [judge(Program(candidate, tests)) for candidate in candidates]
+            for tests, candidates in zip(references or (), predictions or (), strict=True)
+        ]
+        results = {
+            item: [
+                (number, {"task_id": item, "completion_id": number, "passed": passed is True})
+                for number, passed in enumerate(its)
+            ]
+            for item, its in enumerate(verdicts)
+        }
+        fewest = min((len(its) for its in verdicts), default=0)
+        return {f"pass@{n}": _mean_pass_at_k(verdicts, n) for n in k if n <= fewest}, results
+
+
+def _mean_pass_at_k(verdicts: Sequence[Sequence[bool | None]], k: int) -> float:
+    if any(passed is None for its in verdicts for passed in its):
+        return math.nan
+    values = [pass_at_k(len(its), sum(map(bool, its)), k) for its in verdicts]
+    return sum(values) / len(values)
+
+
+CODE_EVAL = CodeEval()
+
+
+@contextmanager
+def judging(judge: Judge) -> Iterator[None]:
+    """While this is open, `code_eval` asks `judge` about each program."""
+    token = _judge.set(judge)
+    try:
+        yield
+    finally:
+        _judge.reset(token)
+
+
+# ---- while tasks are loaded ----------------------------------------------------------------------
+
+
+class _Evaluate(types.ModuleType):
+    """Stands for the evaluate library: `code_eval` is ours, everything else the library's own.
+
+    The library itself takes seconds to import, and would ask the network for the metric.
+    """
+
+    def load(self, path: str, *args: Any, **kwargs: Any) -> Any:
+        if path in ("code_eval", "evaluate-metric/code_eval"):
+            return CODE_EVAL
+        return _library().load(path, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # the import system's own questions
+            raise AttributeError(name)
+        return getattr(_library(), name)
+
+
+def _library() -> Any:
+    """The evaluate library itself, also while it is stood for."""
+    import importlib
+
+    stands = sys.modules.get("evaluate")
+    if not isinstance(stands, _Evaluate):
+        return importlib.import_module("evaluate")
+    del sys.modules["evaluate"]
+    try:
+        return importlib.import_module("evaluate")
+    finally:
+        sys.modules["evaluate"] = stands
+
+
+@contextmanager
+def provided() -> Iterator[None]:
+    """For loading tasks: their `evaluate.load("code_eval")` gives ours.
+
+    lm-eval's modules try the metric on a program of their own when they are imported; no program
+    is run then, and what it would say is not read.
+    """
+    before = sys.modules.get("evaluate")
+    sys.modules["evaluate"] = _Evaluate("evaluate")
+    try:
+        with judging(lambda program: None):
+            yield
+    finally:
+        if before is None:
+            del sys.modules["evaluate"]
+        else:
+            sys.modules["evaluate"] = before
+
+
+def calls_code_eval(task: Any) -> bool:
+    """Whether a loaded task judges programs by `code_eval`, and so runs none itself.
+
+    A module that was imported elsewhere may hold the library's metric, which runs programs in this
+    very process's user and folder: it gets ours.
+    """
+    functions = [*task._metric_fn_list.values(), task.config.process_results]
+    found = False
+    for function in functions:
+        if isinstance(getattr(function, "__self__", None), CodeEval):
+            found = True
+        space: Mapping[str, Any] = getattr(function, "__globals__", {})
+        for name, value in list(space.items()):
+            if value is CODE_EVAL:
+                found = True
+            elif getattr(value, "name", None) == "code_eval" and hasattr(value, "compute"):
+                function.__globals__[name] = CODE_EVAL
+                found = True
+    return found
+
+
+def all_answers(responses: Sequence[Any], _documents: Sequence[Any]) -> Sequence[Any]:
+    """A filter for lm-eval's `custom`: every sampled answer to a document, as they are."""
+    return responses
