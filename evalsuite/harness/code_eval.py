@@ -7,24 +7,17 @@ arithmetic; it must not know how programs are run, and never runs one.
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
+from evalsuite.records import Program
 from evalsuite.stats import pass_at_k
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A candidate and the tests that decide about it, both Python source."""
-
-    candidate: str
-    tests: str
 
 
 # Whether a program passed; None when nobody can tell, for no fault of its own.
@@ -100,29 +93,29 @@ class _Evaluate(types.ModuleType):
     The library itself takes seconds to import, and would ask the network for the metric.
     """
 
+    library: Any = None
+
     def load(self, path: str, *args: Any, **kwargs: Any) -> Any:
         if path in ("code_eval", "evaluate-metric/code_eval"):
             return CODE_EVAL
-        return _library().load(path, *args, **kwargs)
+        return _library(self).load(path, *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # the import system's own questions
             raise AttributeError(name)
-        return getattr(_library(), name)
+        return getattr(_library(self), name)
 
 
-def _library() -> Any:
-    """The evaluate library itself, also while it is stood for."""
-    import importlib
-
-    stands = sys.modules.get("evaluate")
-    if not isinstance(stands, _Evaluate):
-        return importlib.import_module("evaluate")
-    del sys.modules["evaluate"]
-    try:
-        return importlib.import_module("evaluate")
-    finally:
-        sys.modules["evaluate"] = stands
+def _library(stand: _Evaluate) -> Any:
+    """The evaluate library itself, imported when something else of it is asked for."""
+    if stand.library is None:
+        now = sys.modules.pop("evaluate", None)
+        try:
+            stand.library = importlib.import_module("evaluate")
+        finally:
+            if now is not None:
+                sys.modules["evaluate"] = now
+    return stand.library
 
 
 @contextmanager
@@ -132,16 +125,22 @@ def provided() -> Iterator[None]:
     lm-eval's modules try the metric on a program of their own when they are imported; no program
     is run then, and what it would say is not read.
     """
-    before = sys.modules.get("evaluate")
-    sys.modules["evaluate"] = _Evaluate("evaluate")
+    stand = _Evaluate("evaluate")
+    stand.library = sys.modules.get("evaluate")
+    sys.modules["evaluate"] = stand
     try:
         with judging(lambda program: None):
             yield
     finally:
-        if before is None:
+        if stand.library is None:
             del sys.modules["evaluate"]
         else:
-            sys.modules["evaluate"] = before
+            sys.modules["evaluate"] = stand.library
+
+
+def runs_code(task: Any) -> bool:
+    """Whether scoring a loaded task means running what the model wrote."""
+    return bool(getattr(task, "UNSAFE_CODE", False)) or calls_code_eval(task)
 
 
 def calls_code_eval(task: Any) -> bool:
@@ -150,19 +149,30 @@ def calls_code_eval(task: Any) -> bool:
     A module that was imported elsewhere may hold the library's metric, which runs programs in this
     very process's user and folder: it gets ours.
     """
-    functions = [*task._metric_fn_list.values(), task.config.process_results]
+    functions = [
+        *getattr(task, "_metric_fn_list", {}).values(),
+        getattr(task.config, "process_results", None),
+    ]
     found = False
     for function in functions:
-        if isinstance(getattr(function, "__self__", None), CodeEval):
-            found = True
-        space: Mapping[str, Any] = getattr(function, "__globals__", {})
+        owner = getattr(function, "__self__", function)  # lm-eval keeps a function's `__call__`
+        found = found or isinstance(owner, CodeEval)
+        space: dict[str, Any] = getattr(owner, "__globals__", {})
         for name, value in list(space.items()):
             if value is CODE_EVAL:
                 found = True
-            elif getattr(value, "name", None) == "code_eval" and hasattr(value, "compute"):
-                function.__globals__[name] = CODE_EVAL
+            elif _is_the_librarys(value):
+                space[name] = CODE_EVAL
                 found = True
     return found
+
+
+def _is_the_librarys(value: Any) -> bool:
+    return (
+        not isinstance(value, types.ModuleType)
+        and getattr(value, "name", None) == "code_eval"
+        and hasattr(value, "compute")
+    )
 
 
 def all_answers(responses: Sequence[Any], _documents: Sequence[Any]) -> Sequence[Any]:

@@ -15,8 +15,10 @@ from typing import Any
 
 from evalsuite.harness import lmeval
 from evalsuite.harness.adapter import EngineLM
+from evalsuite.harness.code import RunPrograms, annotate, leave_out, run_programs
+from evalsuite.harness.code_eval import judging
 from evalsuite.harness.tasks import TaskSet, metric_name
-from evalsuite.records import MetricResult, TaskResult
+from evalsuite.records import Failure, MetricResult, TaskResult
 
 # Means have a standard error in closed form; other metrics are resampled this often. lm-eval's
 # default of 100,000 takes minutes; 1,000 know a standard error to about 2 %.
@@ -34,8 +36,10 @@ class Evaluation:
     """What one model did on a task set.
 
     `raw` is what lm-eval's evaluate returns, without its samples. `samples` holds lm-eval's sample
-    dictionaries by task, one a document and filter, each with `truncated` added: the number of the
-    document's requests that lost tokens. `tokenizer` are the fields that lm-eval records about it.
+    dictionaries by task, one a document and filter. Each has `truncated` added: the number of the
+    document's requests that lost tokens; where answers were drawn, `seeds`, in the form of `resps`;
+    and where programs were run, `programs`, what became of each. `tokenizer` are the fields that
+    lm-eval records about it. `failures` are tasks of which no document has a result.
     """
 
     model: str
@@ -46,32 +50,57 @@ class Evaluation:
     seed: int
     tokenizer: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
-def evaluate(task_set: TaskSet, lm: EngineLM, *, model: str) -> Evaluation:
+def evaluate(
+    task_set: TaskSet, lm: EngineLM, *, model: str, run: RunPrograms | None = None
+) -> Evaluation:
     """Evaluate the model called `model`: ask for everything first, then let lm-eval score it.
 
-    Raises what the engine raises, and UserError for requests that can't be made.
+    `run` runs the programs that the model wrote, for tasks that want it. Raises what the engine
+    raises, and UserError for requests that can't be made.
     """
     from lm_eval.evaluator import evaluate as lm_evaluate
 
     lm.truncated.clear()
     lm.prefetch(task_set)
-    with lmeval.quiet() as log, lmeval.aggregating(), _prepared(task_set):
-        raw = lm_evaluate(
-            lm,
-            {"tasks": dict(task_set.tasks), "groups": dict(task_set.groups)},
-            limit=task_set.limit,
-            bootstrap_iters=BOOTSTRAP_ITERS,
-        )
+    with lmeval.quiet() as log, lmeval.aggregating():
+        verdicts = run_programs(task_set, lm.generated(task_set), run)
+        with _prepared(task_set), judging(verdicts.judge):
+            raw = lm_evaluate(
+                lm,
+                {"tasks": dict(task_set.tasks), "groups": dict(task_set.groups)},
+                limit=task_set.limit,
+                bootstrap_iters=BOOTSTRAP_ITERS,
+                confirm_run_unsafe_code=True,  # what may run was decided when tasks were loaded
+            )
     samples = raw.pop("samples")
+    lost: dict[str, set[int]] = {}
     for name, items in samples.items():
+        seeds = _seeds(task_set, name, lm)
         for sample in items:
             sample["truncated"] = lm.truncated[name, sample["doc_id"]]
+            if any(seed is not None for its in seeds[sample["doc_id"]] for seed in its):
+                sample["seeds"] = seeds[sample["doc_id"]]
+        if gone := annotate(name, items, verdicts):
+            lost[name] = gone
+            leave_out(raw, name, items, gone)
+    kept = {
+        name: [sample for sample in items if sample["doc_id"] not in lost.get(name, ())]
+        for name, items in samples.items()
+    }
     return Evaluation(
         model=model,
         results=tuple(
-            _task_result(model, task_set, name, raw, items, lm) for name, items in samples.items()
+            _task_result(model, task_set, name, raw, items, lm, len(lost.get(name, ())))
+            for name, items in kept.items()
+            if items
+        ),
+        failures=tuple(
+            Failure(model, name, "score", f"{name}: {_first_error(samples[name])}")
+            for name, items in kept.items()
+            if not items and samples[name]
         ),
         raw=raw,
         samples=samples,
@@ -97,6 +126,25 @@ def _prepared(task_set: TaskSet) -> Iterator[None]:
             task._instances = list(task_set.instances[name])
 
 
+def _seeds(task_set: TaskSet, name: str, lm: EngineLM) -> dict[int, list[list[int | None]]]:
+    """The seeds of a task's samples by document, in the form of lm-eval's `resps`."""
+    seeds: dict[int, list[list[int | None]]] = defaultdict(list)
+    for instance in sorted(task_set.instances[name], key=lambda instance: instance.idx):
+        its = [lm.seed_of(instance, repeat) for repeat in range(instance.repeats)]
+        seeds[instance.doc_id].append(its)
+    return seeds
+
+
+def _first_error(samples: Sequence[Mapping[str, Any]]) -> str:
+    details = [
+        program["detail"]
+        for sample in samples
+        for program in sample["programs"]
+        if program["status"] == "infra_error"
+    ]
+    return f"no program could be run ({details[0]})"
+
+
 # ---- lm-eval's results as our records ------------------------------------------------------------
 
 
@@ -107,7 +155,9 @@ def _task_result(
     raw: Mapping[str, Any],
     samples: Sequence[Mapping[str, Any]],
     lm: EngineLM,
+    errors: int,
 ) -> TaskResult:
+    """A task's record from lm-eval's results and the samples of documents that have one."""
     from lm_eval.api.metrics import mean
 
     by_filter: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -142,9 +192,10 @@ def _task_result(
         model=model,
         info=info,
         metrics=tuple(metrics),
-        n=int(raw["results"][name]["sample_len"]),
+        n=int(raw["results"][name]["sample_len"]) - errors,
         item_ids=_item_ids(first),
         truncated=sum(count for (task, _), count in lm.truncated.items() if task == name),
+        errors=errors,
     )
 
 

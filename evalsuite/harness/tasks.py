@@ -16,10 +16,10 @@ from typing import Any
 import jinja2
 import yaml
 
+from evalsuite.harness import code_eval, lmeval
 from evalsuite.harness import datasets as data
-from evalsuite.harness import lmeval
 from evalsuite.harness.catalog import CAPABILITIES, TaskSpec
-from evalsuite.records import TaskInfo, UserError
+from evalsuite.records import Failure, TaskInfo, UserError
 
 # What a task's own definition can raise, whose author is the one to mend it.
 _TASK_ERRORS = (
@@ -39,12 +39,25 @@ _TASK_ERRORS = (
 
 
 @dataclass(frozen=True)
+class CodePolicy:
+    """What is done about tasks that run what the model wrote.
+
+    `refused` says why none of them may run. `bare`: also those may that run it themselves, out of
+    reach of any sandbox.
+    """
+
+    refused: str = ""
+    bare: bool = False
+
+
+@dataclass(frozen=True)
 class TaskSet:
     """Tasks that are ready to be asked.
 
     `instances` are lm-eval's requests by task, in its order; they are never answered themselves:
     `fresh()` makes the copies that one model's answers go into. `limit` is the number of documents
-    a task that was asked for, `seed` that of the few-shot examples.
+    a task that was asked for, `seed` that of the few-shot examples. `code` are the tasks that run
+    what the model wrote, `skipped` says of those left out for it why.
     """
 
     tasks: Mapping[str, Any]
@@ -54,6 +67,8 @@ class TaskSet:
     warnings: tuple[str, ...] = ()
     limit: int | None = None
     seed: int = 1234
+    code: frozenset[str] = frozenset()
+    skipped: tuple[Failure, ...] = ()
 
     def fresh(self) -> dict[str, list[Any]]:
         """Copies of all instances with no answers in them, by task."""
@@ -72,15 +87,18 @@ def load_tasks(
     num_fewshot: int | None = None,
     limit: int | None = None,
     seed: int = 1234,
+    code: CodePolicy = CodePolicy(),  # noqa: B008  (frozen)
 ) -> TaskSet:
     """Load tasks and build their requests.
 
     `num_fewshot` overrides the tasks' own number of examples as lm-eval's option does, which leaves
     a task alone that sets 0 itself; that is said in `warnings`. `limit` takes the first documents
     of each task. With `data_dir` hub data sets come from that folder, never from the network.
+    `code` says what is done about tasks that run what the model wrote; those that may not run are
+    in `skipped`.
 
-    Raises UserError when a data set is missing, a task's definition is faulty, or it needs what is
-    not offered (images, sound, running the model's code).
+    Raises UserError when a data set is missing, a task's definition is faulty, it needs what is
+    not offered (images, sound), or every task is skipped.
     """
     if limit is not None and limit < 1:  # lm-eval would take 0 for "all", 0.5 for a half
         raise UserError(f"--limit {limit}: must be 1 or more.")
@@ -93,17 +111,23 @@ def load_tasks(
     groups: dict[str, Any] = {}
     capabilities: dict[str, tuple[str, str]] = {}
     warnings: list[str] = []
+    skipped: list[Failure] = []
     with lmeval.quiet() as log, lmeval.building() as place:
         for spec in specs:
             base = spec.path.parent if spec.path and spec.origin != "library" else None
             with _task_errors(spec.name, place), data.serving(data.Source(folder, base)):
-                loaded = _load(spec)
+                loaded, reason = _load(spec, code)
+            if reason:
+                skipped.append(Failure("", spec.name, "plan", f"{spec.name} is skipped: {reason}"))
+                continue
             for name, task in loaded["tasks"].items():
                 if name in tasks:
                     raise UserError(f"The task {name} was asked for twice, once in {spec.name}.")
                 tasks[name] = task
                 capabilities[name] = (spec.capability, spec.description)
             groups.update(loaded["groups"])
+        if not tasks:
+            raise UserError("\n".join(failure.error for failure in skipped), exit_code=4)
         for name, task in tasks.items():
             warnings += _set_shots(name, task, num_fewshot)
             _check_shots(name, task)
@@ -119,6 +143,8 @@ def load_tasks(
         warnings=(*warnings, *log.messages),
         limit=limit,
         seed=seed,
+        code=frozenset(name for name, task in tasks.items() if code_eval.runs_code(task)),
+        skipped=tuple(skipped),
     )
 
 
@@ -133,7 +159,8 @@ def _library_manager() -> Any:
     return TaskManager()
 
 
-def _load(spec: TaskSpec) -> Any:
+def _load(spec: TaskSpec, code: CodePolicy) -> tuple[Any, str]:
+    """What lm-eval makes of a spec, or why it is left out."""
     from lm_eval.api.task import ConfigurableTask
     from lm_eval.tasks import TaskManager
 
@@ -144,11 +171,9 @@ def _load(spec: TaskSpec) -> Any:
     )
     if spec.path is None and spec.name not in manager.task_index:
         raise UserError(f"{spec.name} holds no tasks.")
-    for name, config in _definitions(spec, manager.task_index):
-        if config.get("unsafe_code"):
-            raise UserError(
-                f"The task {name} runs code that the model wrote, which is not offered yet."
-            )
+    definitions = _definitions(spec, manager.task_index)
+    if code.refused and any(config.get("unsafe_code") for _, config in definitions):
+        return None, code.refused
     loaded = manager.load([str(spec.path) if spec.path else spec.name])
     for name, task in loaded["tasks"].items():
         if getattr(task, "MULTIMODAL", False):
@@ -161,13 +186,18 @@ def _load(spec: TaskSpec) -> Any:
                     f"The task {name}: the metric {gone[0]} can't be loaded from the evaluate "
                     "library: check its name and the network."
                 )
+        if code_eval.runs_code(task) and not code_eval.calls_code_eval(task) and not code.bare:
+            return None, (
+                f"{name} runs the model's code in a way of its own, which no sandbox here can hold "
+                "(--unsafe-code-execution runs it as it is)"
+            )
     if not loaded["tasks"]:
         raise UserError(f"{spec.name} holds no tasks.")
-    return loaded
+    return loaded, ""
 
 
 def _definitions(spec: TaskSpec, index: Mapping[str, Any]) -> Iterator[tuple[str, Mapping]]:
-    """The raw definitions below a spec: read first, since some tasks run code on being imported."""
+    """The raw definitions below a spec, with their names; nothing of theirs is imported."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
     waiting: list[Any] = [load_yaml(spec.path, resolve_func=False) if spec.path else spec.name]
@@ -285,13 +315,21 @@ def _info(name: str, task: Any, capability: str, description: str) -> TaskInfo:
 
 def _primary(name: str, task: Any, declared: object) -> str:
     """The metric that ranks: the one the metadata declares, else the first of the metric list."""
-    metrics = list(task.aggregation())
+    metrics = list(_announced(task))
     if declared is not None and str(declared).partition(",")[0] not in metrics:
         raise UserError(
             f"The task {name} declares the primary metric {declared}, but has {', '.join(metrics)}."
         )
     metric, _, chosen = str(declared if declared is not None else metrics[0]).partition(",")
     return metric_name(metric, chosen or task._filters[0].name)
+
+
+def _announced(task: Any) -> Iterator[str]:
+    """The metrics that a task will report, as far as its definition tells."""
+    kwargs = getattr(task, "_metric_fn_kwargs", {})
+    for metric in task.aggregation():
+        k = kwargs.get(metric, {}).get("k") if metric == "pass_at_k" else None
+        yield from (f"pass@{n}" for n in k) if isinstance(k, list) else [metric]
 
 
 def metric_name(metric: str, filter_name: str) -> str:
