@@ -91,33 +91,6 @@ class Batch:
     total_tokens: int
 
 
-# ---- programs that models wrote -----------------------------------------------------------------
-
-# "infra_error": it could not be run, for no fault of its own; nothing is known about it.
-ProgramStatus = Literal["passed", "failed", "timeout", "infra_error"]
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A candidate and the tests that decide about it, Python source all.
-
-    The tests see what the candidate defines, and `helpers`: definitions that the question gave and
-    that the tests may rely on, whatever the candidate made of them.
-    """
-
-    candidate: str
-    tests: str
-    helpers: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramResult:
-    """What became of a program. `detail` says why it did not pass, in a line or a few."""
-
-    status: ProgramStatus
-    detail: str = ""
-
-
 # ---- what was measured --------------------------------------------------------------------------
 
 
@@ -276,11 +249,16 @@ class ModelScore:
 
 @dataclass(frozen=True, slots=True)
 class Leaderboard:
-    """What leaderboard.json holds; `models` are ordered best first."""
+    """What leaderboard.json holds; `models` are ordered best first.
+
+    `code_execution` says what held the programs that models wrote: a protection's name, "unsafe"
+    for none, None when no program was to be run.
+    """
 
     models: tuple[ModelScore, ...]
     failed: tuple[Failure, ...] = ()
     pairs: tuple[Mapping[str, Any], ...] = ()
     judge_audit: Mapping[str, Any] = field(default_factory=dict)
     times: Mapping[str, Any] = field(default_factory=dict)
+    code_execution: str | None = None
     schema: int = 1

@@ -286,7 +286,7 @@ def _resolve_one(
         if spec is None:
             raise _unknown(name, (LIBRARY_PREFIX + n for n in _library_names()))
         return [spec]
-    if name.endswith((".yaml", ".yml")) or "/" in name:
+    if is_file(name):
         path = Path(name).expanduser()
         return [
             next((o for o in own.values() if o.path == path.resolve()), None) or _file_spec(path)
@@ -295,6 +295,11 @@ def _resolve_one(
     if spec is None:
         raise _unknown(name, {*own, *suites, *_library_names()})
     return [spec]
+
+
+def is_file(name: str) -> bool:
+    """Whether what a person typed is the path of a YAML file."""
+    return not name.startswith(LIBRARY_PREFIX) and (name.endswith((".yaml", ".yml")) or "/" in name)
 
 
 def _library_names() -> set[str]:

@@ -7,17 +7,29 @@ good. It knows tasks and lm-eval's scoring loop; it must not know how programs a
 
 from __future__ import annotations
 
+import ast
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from evalsuite.harness import code_eval
 from evalsuite.harness.tasks import TaskSet
-from evalsuite.records import Program, ProgramResult, UserError
+from evalsuite.records import UserError
+from evalsuite.sandbox.records import Case, Outcome, Protection
 
-RunPrograms = Callable[[Sequence[Program]], Sequence[ProgramResult]]
+
+class Programs(Protocol):
+    """Whoever runs the programs that a model wrote; `protection` is what holds them."""
+
+    protection: Protection
+
+    def run(self, cases: Sequence[Case]) -> Sequence[Outcome]:
+        """Outcomes of `cases`, in their order."""
+
+
+DETAIL_KEPT = 300  # characters of why a program did not pass, in a sample
 
 _Place = tuple[str, str, int]  # task, filter, document
 
@@ -26,23 +38,22 @@ _Place = tuple[str, str, int]  # task, filter, document
 class Verdicts:
     """What became of a model's programs, by program and by where it was asked for."""
 
-    programs: dict[Program, Program] = field(default_factory=dict)  # as asked: as run
-    results: dict[Program, ProgramResult] = field(default_factory=dict)
-    places: dict[_Place, list[Program]] = field(default_factory=lambda: defaultdict(list))
+    cases: dict[Case, Case] = field(default_factory=dict)  # as lm-eval asks: as it is run
+    outcomes: dict[Case, Outcome] = field(default_factory=dict)
+    places: dict[_Place, list[Case]] = field(default_factory=lambda: defaultdict(list))
 
-    def judge(self, asked: Program) -> bool | None:
+    def judge(self, asked: Case) -> bool | None:
         """Whether a program passed, for the metric; None without a verdict."""
-        status = self.results[self.programs[asked]].status
-        return None if status == "infra_error" else status == "passed"
+        outcome = self.outcomes[self.cases[asked]]
+        return outcome.passed if outcome.decided else None
 
-    def at(self, task: str, filter_name: str, document: int) -> list[ProgramResult]:
-        """The results of a sample's programs, in the order of its answers; [] for other tasks."""
-        places = self.places.get((task, filter_name, document), [])
-        return [self.results[program] for program in places]
+    def at(self, task: str, filter_name: str, document: int) -> list[Outcome]:
+        """The outcomes of a sample's programs, in the order of its answers; [] for other tasks."""
+        return [self.outcomes[case] for case in self.places.get((task, filter_name, document), ())]
 
 
 def run_programs(
-    task_set: TaskSet, answers: Sequence[tuple[Any, Any]], run: RunPrograms | None
+    task_set: TaskSet, answers: Sequence[tuple[Any, Any]], programs: Programs | None
 ) -> Verdicts:
     """Run every program of a model's answers, each distinct one once.
 
@@ -56,11 +67,14 @@ def run_programs(
     for name in sorted(task_set.code):
         if code_eval.calls_code_eval(task_set.tasks[name]):
             _collect(task_set, name, texts[name], verdicts)
-    distinct = list(dict.fromkeys(verdicts.programs.values()))
+    distinct = list(dict.fromkeys(verdicts.cases.values()))
     if distinct:
-        if run is None:
-            raise UserError("The tasks run code that the model wrote, and nothing was given to it.")
-        verdicts.results.update(zip(distinct, run(distinct), strict=True))
+        if programs is None:
+            raise UserError(
+                f"{', '.join(sorted(task_set.code))}: the model's programs are to be run, and "
+                "nothing that runs them was given."
+            )
+        verdicts.outcomes.update(zip(distinct, programs.run(distinct), strict=True))
     return verdicts
 
 
@@ -84,9 +98,8 @@ def _collect(
                 document = copied[0].doc
                 here = verdicts.places[name, filter_name, number]
 
-                def note(asked: Program, document: Any = document, here: list = here) -> None:
-                    program = verdicts.programs.setdefault(asked, _program(asked, document))
-                    here.append(program)
+                def note(asked: Case, document: Any = document, here: list = here) -> None:
+                    here.append(verdicts.cases.setdefault(asked, _case(asked, document)))
 
                 with code_eval.judging(note):
                     responses = [c.filtered_resps[filter_name] for c in copied]
@@ -95,19 +108,44 @@ def _collect(
         task._instances = list(task_set.instances[name])
 
 
-def _program(asked: Program, document: Mapping[str, Any]) -> Program:
-    """A program with what its data set gives to the tests beside the candidate.
+def _case(asked: Case, document: Mapping[str, Any]) -> Case:
+    """A case with what its data set says beside lm-eval's program and tests.
 
-    HumanEval's tests may call helpers that the `prompt` defines. MBPP has a column of statements to
-    run before the tests (`test_setup_code`, one of its 500 test rows has any), which lm-eval leaves
-    out, so that even the reference solution of that row fails there.
+    HumanEval's tests may call helpers that the `prompt` defines, but its entry point is always the
+    candidate's. MBPP has a column of statements to run before the tests (`test_setup_code`, which
+    one of its 500 test rows uses); lm-eval leaves it out, so that nothing passes on that row. Its
+    reference solution (`code`) tells which functions are meant, where one is called `sum`.
     """
     prompt, setup = document.get("prompt"), document.get("test_setup_code")
-    if isinstance(prompt, str) and prompt and asked.candidate.startswith(prompt):
-        asked = replace(asked, helpers=prompt)
+    entry, reference = document.get("entry_point"), document.get("code")
+    names: set[str] = set()
+    if isinstance(entry, str) and entry.isidentifier():
+        names.add(entry)
+        if isinstance(prompt, str) and asked.candidate.startswith(prompt) and _parsed(prompt):
+            asked = replace(asked, helpers=prompt)
     if isinstance(setup, str) and setup.strip():
         asked = replace(asked, tests=f"{setup}\n{asked.tests}")
-    return asked
+    if isinstance(reference, str):
+        names |= _functions(reference) & _called(asked.tests)
+    return replace(asked, names=tuple(sorted(names)))
+
+
+def _parsed(source: str) -> ast.Module | None:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _functions(source: str) -> set[str]:
+    tree = _parsed(source)
+    return {n.name for n in tree.body if isinstance(n, ast.FunctionDef)} if tree else set()
+
+
+def _called(source: str) -> set[str]:
+    tree = _parsed(source)
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)] if tree else []
+    return {function.id for function in calls if isinstance(function, ast.Name)}
 
 
 # ---- in the samples and results ------------------------------------------------------------------
@@ -120,11 +158,14 @@ def annotate(name: str, samples: Sequence[dict[str, Any]], verdicts: Verdicts) -
     """
     lost = set()
     for sample in samples:
-        results = verdicts.at(name, sample["filter"], sample["doc_id"])
-        if not results:
+        outcomes = verdicts.at(name, sample["filter"], sample["doc_id"])
+        if not outcomes:
             continue
-        sample["programs"] = [{"status": r.status, "detail": r.detail} for r in results]
-        if any(result.status == "infra_error" for result in results):
+        sample["programs"] = [
+            {"status": outcome.status, "detail": outcome.detail[:DETAIL_KEPT]}
+            for outcome in outcomes
+        ]
+        if not all(outcome.decided for outcome in outcomes):
             lost.add(sample["doc_id"])
             sample.update({metric: None for metric in sample["metrics"]})
     return lost

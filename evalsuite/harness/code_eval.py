@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from evalsuite.records import Program
+from evalsuite.sandbox.records import Case
 from evalsuite.stats import pass_at_k
 
 
-# Whether a program passed; None when nobody can tell, for no fault of its own.
-Judge = Callable[[Program], bool | None]
+# Whether a candidate passed its tests; None when nobody can tell, for no fault of its own.
+Judge = Callable[[Case], bool | None]
 
 _judge: ContextVar[Judge | None] = ContextVar("evalsuite_code_judge", default=None)
 
@@ -50,7 +50,7 @@ class CodeEval:
         if judge is None:
             raise RuntimeError("code_eval was asked while no programs are judged")
         verdicts = [
-            [judge(Program(candidate, tests)) for candidate in candidates]
+            [judge(Case(candidate, tests)) for candidate in candidates]
             for tests, candidates in zip(references or (), predictions or (), strict=True)
         ]
         results = {
@@ -129,7 +129,7 @@ def provided() -> Iterator[None]:
     stand.library = sys.modules.get("evaluate")
     sys.modules["evaluate"] = stand
     try:
-        with judging(lambda program: None):
+        with judging(lambda case: None):
             yield
     finally:
         if stand.library is None:

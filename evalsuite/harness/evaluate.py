@@ -15,7 +15,7 @@ from typing import Any
 
 from evalsuite.harness import lmeval
 from evalsuite.harness.adapter import EngineLM
-from evalsuite.harness.code import RunPrograms, annotate, leave_out, run_programs
+from evalsuite.harness.code import Programs, annotate, leave_out, run_programs
 from evalsuite.harness.code_eval import judging
 from evalsuite.harness.tasks import TaskSet, metric_name
 from evalsuite.records import Failure, MetricResult, TaskResult
@@ -40,6 +40,7 @@ class Evaluation:
     document's requests that lost tokens; where answers were drawn, `seeds`, in the form of `resps`;
     and where programs were run, `programs`, what became of each. `tokenizer` are the fields that
     lm-eval records about it. `failures` are tasks of which no document has a result.
+    `code_execution` is what held the programs, None when there were no tasks with any.
     """
 
     model: str
@@ -51,14 +52,15 @@ class Evaluation:
     tokenizer: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
+    code_execution: str | None = None
 
 
 def evaluate(
-    task_set: TaskSet, lm: EngineLM, *, model: str, run: RunPrograms | None = None
+    task_set: TaskSet, lm: EngineLM, *, model: str, programs: Programs | None = None
 ) -> Evaluation:
     """Evaluate the model called `model`: ask for everything first, then let lm-eval score it.
 
-    `run` runs the programs that the model wrote, for tasks that want it. Raises what the engine
+    `programs` runs those that the model wrote, for tasks that want it. Raises what the engine
     raises, and UserError for requests that can't be made.
     """
     from lm_eval.evaluator import evaluate as lm_evaluate
@@ -66,7 +68,7 @@ def evaluate(
     lm.truncated.clear()
     lm.prefetch(task_set)
     with lmeval.quiet() as log, lmeval.aggregating():
-        verdicts = run_programs(task_set, lm.generated(task_set), run)
+        verdicts = run_programs(task_set, lm.generated(task_set), programs)
         with _prepared(task_set), judging(verdicts.judge):
             raw = lm_evaluate(
                 lm,
@@ -77,10 +79,13 @@ def evaluate(
             )
     samples = raw.pop("samples")
     lost: dict[str, set[int]] = {}
+    held = programs.protection.mode if programs is not None and task_set.code else None
     for name, items in samples.items():
         seeds = _seeds(task_set, name, lm)
         for sample in items:
             sample["truncated"] = lm.truncated[name, sample["doc_id"]]
+            if name in task_set.code:
+                sample["code_execution"] = held
             if any(seed is not None for its in seeds[sample["doc_id"]] for seed in its):
                 sample["seeds"] = seeds[sample["doc_id"]]
         if gone := annotate(name, items, verdicts):
@@ -97,6 +102,7 @@ def evaluate(
             for name, items in kept.items()
             if items
         ),
+        code_execution=held,
         failures=tuple(
             Failure(model, name, "score", f"{name}: {_first_error(samples[name])}")
             for name, items in kept.items()

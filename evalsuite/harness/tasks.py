@@ -6,7 +6,7 @@ documents; it must not know a model or a tokenizer, so one TaskSet serves every 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -42,11 +42,11 @@ _TASK_ERRORS = (
 class CodePolicy:
     """What is done about tasks that run what the model wrote.
 
-    `refused` says why none of them may run. `bare`: also those may that run it themselves, out of
-    reach of any sandbox.
+    `refused` gives why none of them may run, "" when they may; it is asked only when there are any.
+    `bare`: also those may that run it themselves, out of reach of any sandbox.
     """
 
-    refused: str = ""
+    refused: Callable[[], str] = str
     bare: bool = False
 
 
@@ -172,8 +172,9 @@ def _load(spec: TaskSpec, code: CodePolicy) -> tuple[Any, str]:
     if spec.path is None and spec.name not in manager.task_index:
         raise UserError(f"{spec.name} holds no tasks.")
     definitions = _definitions(spec, manager.task_index)
-    if code.refused and any(config.get("unsafe_code") for _, config in definitions):
-        return None, code.refused
+    unsafe = any(config.get("unsafe_code") for _, config in definitions)
+    if unsafe and (refused := code.refused()):
+        return None, refused
     loaded = manager.load([str(spec.path) if spec.path else spec.name])
     for name, task in loaded["tasks"].items():
         if getattr(task, "MULTIMODAL", False):
