@@ -33,7 +33,10 @@ _MEASURING_SECONDS = 0.3
 
 @dataclass(frozen=True, slots=True)
 class ModelPlan:
-    """One model's part of a run. `seconds` is an estimate; everything else is exact."""
+    """One model's part of a run. `seconds` is an estimate; everything else is exact.
+
+    `impossible` is a line for each task that the model can't be asked; the numbers leave it out.
+    """
 
     model: str
     parameters: int
@@ -47,6 +50,7 @@ class ModelPlan:
     truncated: int
     memory_bytes: int
     seconds: float
+    impossible: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ def describe(planned: RunPlan) -> str:
             lines[4] += " if every answer takes all the tokens it may"
         if p.truncated:
             lines.append(f"  truncated {p.truncated:,} requests are longer than the context")
+        lines += [f"  left out  {reason}" for reason in p.impossible]
         if planned.later_turns:
             lines.append(f"  besides   {planned.later_turns} answers to second turns")
         parts.append("\n".join(lines))
@@ -119,7 +124,7 @@ def _plan_model(
     spec: ModelSpec, folder: Path, config: RunConfig, task_set: TaskSet, judge: JudgePlan
 ) -> ModelPlan:
     from evalsuite.engine.llama.engine import resolve_device, resolve_dtype, resolve_max_length
-    from evalsuite.harness.adapter import token_requests
+    from evalsuite.harness.adapter import token_plan
 
     checkpoint = open_checkpoint(folder)
     shape, device = checkpoint.config, resolve_device(config.device)
@@ -127,7 +132,8 @@ def _plan_model(
     context = resolve_max_length(config.max_length, shape)
     limits = llama.Limits.default(device.type, dtype.itemsize)
     tokenizer = load_tokenizer(folder, spec.label)
-    score, generate = token_requests(task_set, tokenizer, context, run_seed=config.seed)
+    asked = token_plan(task_set, tokenizer, context, run_seed=config.seed)
+    score, generate = asked.score, asked.generate
     asking = asker(choose_template(spec, folder), tokenizer, context)
     answers = [asking.request(question, 0) for question in judge.questions]
     # Equal requests are computed once and each kind by itself, as inference does it.
@@ -163,6 +169,7 @@ def _plan_model(
         + sum(generation_input(request, context)[2] > 0 for request in [*generate, *answers]),
         memory_bytes=llama.memory_bytes(shape, limits, packs, list(chain.from_iterable(groups))),
         seconds=seconds,
+        impossible=tuple(asked.impossible.values()),
     )
 
 

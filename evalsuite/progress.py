@@ -1,7 +1,7 @@
 """How far a run is: a bar at a terminal, plain lines in a log, JSON lines for programs.
 
-Knows stages and counts of tokens or other units, not what they are for. Everything goes to standard error, so
-that standard output holds results only.
+Knows stages and counts, of tokens unless a stage says otherwise, not what they are for. Everything
+goes to standard error, so that standard output holds results only.
 """
 
 from __future__ import annotations

@@ -96,7 +96,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class TaskInfo:
-    """What a task is, for the manifest and the report. `primary` names the metric that ranks."""
+    """What a task is, for the manifest and the report. `primary` names the metric that ranks.
+
+    `members` are the tasks of lm-eval that one result stands for (MMLU's subjects), in the order of
+    its items; their samples are kept by their own names.
+    """
 
     name: str
     capability: str  # commonsense | qa | math | code | language | other
@@ -106,6 +110,7 @@ class TaskInfo:
     primary: str
     description: str = ""
     source: str = ""  # hub id or local file of its data
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,11 @@ from typing import Any
 from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import (
     handle_stop_sequences,
-    has_bos_prefix,
     postprocess_generated_text,
 )
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
+from evalsuite.harness.encoding import TextEncoder
 from evalsuite.harness.sampling import generation_settings, request_seed
 from evalsuite.harness.tasks import TaskSet
 from evalsuite.records import (
@@ -42,19 +42,21 @@ class TokenPlan:
 
     `parts` holds for each of lm-eval's request kinds its instances, one entry a repeat, each with
     the slice of `score` or `generate` that answers it (rolling likelihoods take several windows).
+    `impossible` says of tasks that can't be asked why not; they have no requests in the plan.
     """
 
     score: list[ScoreRequest] = field(default_factory=list)
     generate: list[GenerateRequest] = field(default_factory=list)
     parts: dict[str, list[tuple[Any, slice]]] = field(default_factory=dict)
+    impossible: dict[str, str] = field(default_factory=dict)
 
 
-class _SameObject(dict[int, int]):
-    """One int object a token id: a plan holds millions of ids, and each new int takes 32 bytes."""
+class _TooLongError(Exception):
+    """A continuation of `tokens` tokens that is longer than the context."""
 
-    def __missing__(self, token: int) -> int:
-        self[token] = token
-        return token
+    def __init__(self, tokens: int) -> None:
+        super().__init__(tokens)
+        self.tokens = tokens
 
 
 class EngineLM(TemplateLM):
@@ -81,10 +83,8 @@ class EngineLM(TemplateLM):
         self.run_seed = run_seed
         self.truncated: Counter[tuple[str, int]] = Counter()
         self._score, self._generate = score, generate
-        self._encoded: dict[str, list[int]] = {}
+        self._encoder: TextEncoder | None = None
         self._answers: dict[str, list[Any]] = {}
-        self._ids = _SameObject()
-        self._too_long: dict[str, dict[int, int]] = {}  # tokens by task and document
 
     # ---- tokens: the hf backend's rules ----------------------------------------------------------
 
@@ -110,37 +110,36 @@ class EngineLM(TemplateLM):
         """
         if add_special_tokens is not None:
             return list(self.tokenizer.encode(string, add_special_tokens=add_special_tokens))
-        if string not in self._encoded:
-            self._encode_all([string])
-        return self._encoded[string]
+        return list(self._texts.encode(string))
 
-    def _encode_all(self, texts: Iterable[str]) -> None:
-        """Tokenise distinct texts in one call, which a fast tokenizer spreads over the cores."""
-        prefix = self.tokenizer.decode(self.prefix_token_id)
-        new = [text for text in dict.fromkeys(texts) if text not in self._encoded]
-        for options, group in (
-            ({}, [text for text in new if not has_bos_prefix(text, prefix)]),
-            ({"add_special_tokens": False}, [text for text in new if has_bos_prefix(text, prefix)]),
-        ):
-            if group:
-                batch = self.tokenizer(group, return_attention_mask=False, verbose=False, **options)
-                self._encoded.update(zip(group, batch["input_ids"], strict=True))
-
-    def _kept(self, tokens: Iterable[int]) -> tuple[int, ...]:
-        return tuple(map(self._ids.__getitem__, tokens))
+    @property
+    def _texts(self) -> TextEncoder:
+        if self._encoder is None:
+            self._encoder = TextEncoder(self.tokenizer, self.tokenizer.decode(self.prefix_token_id))
+        return self._encoder
 
     # ---- planning --------------------------------------------------------------------------------
 
     def plan(self, instances: Mapping[str, Sequence[Any]]) -> TokenPlan:
         """Token requests for instances by lm-eval's request kind, one entry a repeat.
 
-        Scores come before rolling windows, whatever the tasks' order. Raises UserError for requests
-        that no engine here can answer, naming the task.
+        Scores come before rolling windows, whatever the tasks' order. A task that no engine here
+        can answer is in `impossible`, and the others are planned as if it were not there.
         """
-        plan = TokenPlan()
-        self._too_long.clear()
+        impossible: dict[str, str] = {}
+        while True:  # again without the tasks that turned out to be impossible
+            plan = TokenPlan(impossible=impossible)
+            faults = self._plan_all(plan, instances)
+            if not faults:
+                return plan
+            impossible |= faults
+
+    def _plan_all(self, plan: TokenPlan, instances: Mapping[str, Sequence[Any]]) -> dict[str, str]:
+        """Fills a plan; what is wrong with tasks, by name, makes the plan void."""
+        faults: dict[str, str] = {}
+        too_long: dict[str, dict[int, int]] = {}  # tokens by task and document
         for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
-            items = instances.get(kind, ())
+            items = [i for i in instances.get(kind, ()) if i.task_name not in plan.impossible]
             if not items:
                 continue
             part = plan.parts[kind] = []
@@ -148,59 +147,58 @@ class EngineLM(TemplateLM):
             repeat, previous = 0, None
             for start in range(0, len(items), CHUNK):
                 chunk = items[start : start + CHUNK]
-                self._encode_all(_texts(kind, chunk))
+                self._texts.learn(_texts(kind, chunk))
                 contexts: dict[str, tuple[int, ...]] = {}
                 for instance in chunk:
                     repeat = repeat + 1 if instance is previous else 0
                     previous = instance
-                    part.append((instance, add(plan, instance, repeat, contexts)))
-                self._encoded.clear()
-        if self._too_long:
-            raise UserError(self._context_too_short())
-        return plan
-
-    def _context_too_short(self) -> str:
-        """Every task whose continuations don't fit, how many documents these are, and advice."""
-        tasks = ", ".join(
-            f"{task} ({len(documents)} document{'s' * (len(documents) != 1)}, up to "
-            f"{max(documents.values())} tokens)"
-            for task, documents in self._too_long.items()
-        )
-        return (
-            f"The context of {self.max_length} tokens is shorter than continuations of {tasks}.\n"
-            f"Use a larger --max-length or leave the task{'s' * (len(self._too_long) > 1)} out."
-        )
+                    try:
+                        part.append((instance, add(plan, instance, repeat, contexts)))
+                    except _TooLongError as error:
+                        documents = too_long.setdefault(instance.task_name, {})
+                        tokens = max(error.tokens, documents.get(instance.doc_id, 0))
+                        documents[instance.doc_id] = tokens
+                    except UserError as error:
+                        faults.setdefault(instance.task_name, str(error))
+        self._encoder = None  # the plan holds the tokens
+        for task, documents in too_long.items():
+            faults[task] = (
+                f"The context of {self.max_length} tokens is shorter than continuations of {task} "
+                f"({len(documents)} document{'s' * (len(documents) != 1)}, up to "
+                f"{max(documents.values())} tokens): use a larger --max-length or leave it out."
+            )
+        return faults
 
     def _plan_loglikelihood(
         self, plan: TokenPlan, instance: Any, _: int, contexts: dict[str, tuple[int, ...]]
     ) -> slice:
         context, continuation = instance.args
-        left, right = self._pair(context, continuation)
+        left, right = self._pair(context, continuation, contexts)
         if not left or not right:
             raise UserError(
                 f"The task {instance.task_name}, document {instance.doc_id}: the continuation "
                 f"{continuation!r} has no tokens of its own and can't be scored."
             )
         if len(right) > self.max_length:
-            documents = self._too_long.setdefault(instance.task_name, {})
-            documents[instance.doc_id] = max(len(right), documents.get(instance.doc_id, 0))
-            return slice(0, 0)  # planning goes on, to name all tasks at its end
-        if context not in contexts:  # choices share their context's tuple, as they share its text
-            contexts[context] = self._kept(left)
-        plan.score.append(ScoreRequest(contexts[context], self._kept(right)))
+            raise _TooLongError(len(right))
+        plan.score.append(ScoreRequest(left, right))
         return slice(len(plan.score) - 1, len(plan.score))
 
-    def _pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+    def _pair(
+        self, context: str, continuation: str, contexts: dict[str, tuple[int, ...]]
+    ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Tokens of context and continuation by lm-eval's rules, for an empty context too."""
-        if context:
-            left, right = self._encode_pair(context, continuation)
-            if left:
-                return left, right
-            # White space alone, moved to the continuation, and a tokenizer that adds no BOS.
+        bare = context.rstrip()  # white space at its end goes to the continuation
+        if bare:
+            if bare not in contexts:  # choices share their context's tuple, as they share its text
+                contexts[bare] = self._texts.encode(bare)
+            if left := contexts[bare]:
+                return left, self._texts.continuation(bare, context[len(bare) :] + continuation)
+            # A tokenizer that adds no BOS and has no token for the text.
         right = self.tok_encode(context + continuation, add_special_tokens=False)
         if right and right[0] == self.prefix_token_id:
-            return right[:1], right[1:]
-        return [self.prefix_token_id], right
+            return tuple(right[:1]), tuple(right[1:])
+        return (self.prefix_token_id,), tuple(right)
 
     def _plan_loglikelihood_rolling(
         self, plan: TokenPlan, instance: Any, _: int, __: Mapping[str, tuple[int, ...]]
@@ -214,7 +212,7 @@ class EngineLM(TemplateLM):
         )
         for window in windows:
             left, right = make_disjoint_window(window)
-            plan.score.append(ScoreRequest(self._kept(left), self._kept(right)))
+            plan.score.append(ScoreRequest(tuple(left), tuple(right)))
         return slice(start, len(plan.score))
 
     def _plan_generate_until(
@@ -222,7 +220,7 @@ class EngineLM(TemplateLM):
     ) -> slice:
         context, settings = instance.args[0], generation_settings(instance)
         if context not in contexts:
-            contexts[context] = self._kept(self.tok_encode(context)) or (self.prefix_token_id,)
+            contexts[context] = self._texts.encode(context) or (self.prefix_token_id,)
         prompt = contexts[context]
         plan.generate.append(
             GenerateRequest(
@@ -243,13 +241,18 @@ class EngineLM(TemplateLM):
 
     # ---- asking the engine -----------------------------------------------------------------------
 
-    def prefetch(self, task_set: TaskSet) -> None:
+    def prefetch(self, task_set: TaskSet) -> dict[str, str]:
         """Ask for everything that `task_set` needs, in one call each of `score` and `generate`.
 
         lm-eval asks kind by kind afterwards and gets these answers, so that the requests of a run
-        are exactly those of `token_requests`.
+        are exactly those of `token_requests`. Returns of the tasks that can't be asked why not:
+        lm-eval must not ask for them. Raises UserError when that is all of them.
         """
-        self._answers = self._run(self.plan(by_kind(task_set.instances)))
+        plan = self.plan(by_kind(task_set.instances))
+        if plan.impossible and not any(plan.parts.values()):
+            raise UserError("\n".join(plan.impossible.values()))
+        self._answers = self._run(plan)
+        return plan.impossible
 
     def generated(self, task_set: TaskSet) -> list[tuple[Any, str]]:
         """The prefetched generations: pairs of an instance of `task_set` and its text.
@@ -295,7 +298,10 @@ class EngineLM(TemplateLM):
             if len(answers) != len(requests):
                 raise RuntimeError(f"{len(requests)} {kind} requests, {len(answers)} planned")
             return answers
-        return self._run(self.plan({kind: requests}))[kind]
+        plan = self.plan({kind: requests})
+        if plan.impossible:
+            raise UserError("\n".join(plan.impossible.values()))
+        return self._run(plan)[kind]
 
     def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """(log probability, whether greedy) of each instance's continuation."""
@@ -317,16 +323,25 @@ class EngineLM(TemplateLM):
 # ---- plain functions -----------------------------------------------------------------------------
 
 
-def token_requests(
+def token_plan(
     task_set: TaskSet, tokenizer: Any, max_length: int, run_seed: int = 1234
-) -> tuple[list[ScoreRequest], list[GenerateRequest]]:
+) -> TokenPlan:
     """Every token request of a run, in the order in which it will be asked; nothing is computed."""
 
     def never(_: Any) -> Any:
         raise RuntimeError("planning asks no engine")
 
     lm = EngineLM(tokenizer, max_length, never, never, run_seed=run_seed)
-    plan = lm.plan(by_kind(task_set.instances))
+    return lm.plan(by_kind(task_set.instances))
+
+
+def token_requests(
+    task_set: TaskSet, tokenizer: Any, max_length: int, run_seed: int = 1234
+) -> tuple[list[ScoreRequest], list[GenerateRequest]]:
+    """The requests of `token_plan` alone. Raises UserError when a task can't be asked."""
+    plan = token_plan(task_set, tokenizer, max_length, run_seed)
+    if plan.impossible:
+        raise UserError("\n".join(plan.impossible.values()))
     return plan.score, plan.generate
 
 
@@ -340,12 +355,9 @@ def by_kind(instances: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
 
 
 def _texts(kind: str, instances: Sequence[Any]) -> Iterable[str]:
-    """The texts whose tokens planning will ask for."""
+    """The texts whose tokens planning will ask for, but for continuations, which are short."""
     for instance in instances:
         if kind != "loglikelihood":
             yield instance.args[0]
-            continue
-        context, continuation = instance.args
-        if context:
-            yield context.rstrip()
-            yield context + continuation
+        elif context := instance.args[0].rstrip():
+            yield context

@@ -8,9 +8,9 @@ good. It knows tasks and lm-eval's scoring loop; it must not know how programs a
 from __future__ import annotations
 
 import ast
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -34,6 +34,10 @@ DETAIL_KEPT = 300  # characters of why a program did not pass, in a sample
 _Place = tuple[str, str, int]  # task, filter, document
 
 
+class NoVerdictError(Exception):
+    """Nobody can tell whether a program is right, for no fault of its own."""
+
+
 @dataclass
 class Verdicts:
     """What became of a model's programs, by program and by where it was asked for."""
@@ -42,14 +46,20 @@ class Verdicts:
     outcomes: dict[Case, Outcome] = field(default_factory=dict)
     places: dict[_Place, list[Case]] = field(default_factory=lambda: defaultdict(list))
 
-    def judge(self, asked: Case) -> bool | None:
-        """Whether a program passed, for the metric; None without a verdict."""
-        outcome = self.outcomes[self.cases[asked]]
-        return outcome.passed if outcome.decided else None
+    def judge(self, asked: Case) -> bool:
+        """Whether a program passed, for the metric.
 
-    def at(self, task: str, filter_name: str, document: int) -> list[Outcome]:
-        """The outcomes of a sample's programs, in the order of its answers; [] for other tasks."""
-        return [self.outcomes[case] for case in self.places.get((task, filter_name, document), ())]
+        Raises NoVerdictError when it could not be run: its item is then without a result.
+        """
+        outcome = self.outcomes[self.cases[asked]]
+        if not outcome.decided:
+            raise NoVerdictError(f"a program could not be run: {outcome.detail}")
+        return outcome.passed
+
+    def lines(self, task: str, filter_name: str, document: int) -> list[dict[str, str]]:
+        """What became of a document's programs, in the order of its answers, for its sample."""
+        outcomes = map(self.outcomes.__getitem__, self.places[task, filter_name, document])
+        return [{"status": o.status, "detail": o.detail[:DETAIL_KEPT]} for o in outcomes]
 
 
 def run_programs(
@@ -64,7 +74,7 @@ def run_programs(
     texts: dict[str, list[tuple[Any, Any]]] = defaultdict(list)
     for instance, text in answers:
         texts[instance.task_name].append((instance, text))
-    for name in sorted(task_set.code):
+    for name in sorted(task_set.code & task_set.tasks.keys()):
         if code_eval.calls_code_eval(task_set.tasks[name]):
             _collect(task_set, name, texts[name], verdicts)
     distinct = list(dict.fromkeys(verdicts.cases.values()))
@@ -98,10 +108,12 @@ def _collect(
                 document = copied[0].doc
                 here = verdicts.places[name, filter_name, number]
 
-                def note(asked: Case, document: Any = document, here: list = here) -> None:
+                def note(asked: Case, document: Any = document, here: list = here) -> bool:
                     here.append(verdicts.cases.setdefault(asked, _case(asked, document)))
+                    return False
 
-                with code_eval.judging(note):
+                # An answer that the scorer can't take fails again, and is told, when it counts.
+                with code_eval.judging(note), suppress(Exception):
                     responses = [c.filtered_resps[filter_name] for c in copied]
                     task.process_results(document, responses)
     finally:
@@ -146,54 +158,3 @@ def _called(source: str) -> set[str]:
     tree = _parsed(source)
     calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)] if tree else []
     return {function.id for function in calls if isinstance(function, ast.Name)}
-
-
-# ---- in the samples and results ------------------------------------------------------------------
-
-
-def annotate(name: str, samples: Sequence[dict[str, Any]], verdicts: Verdicts) -> set[int]:
-    """Write each sample's program results into it; returns the documents without a verdict.
-
-    A document is without one when any of its programs could not be run: its metrics are null then.
-    """
-    lost = set()
-    for sample in samples:
-        outcomes = verdicts.at(name, sample["filter"], sample["doc_id"])
-        if not outcomes:
-            continue
-        sample["programs"] = [
-            {"status": outcome.status, "detail": outcome.detail[:DETAIL_KEPT]}
-            for outcome in outcomes
-        ]
-        if not all(outcome.decided for outcome in outcomes):
-            lost.add(sample["doc_id"])
-            sample.update({metric: None for metric in sample["metrics"]})
-    return lost
-
-
-def leave_out(
-    raw: Mapping[str, Any], name: str, samples: Sequence[Mapping[str, Any]], lost: set[int]
-) -> None:
-    """lm-eval's results of a task as they are without the documents that are `lost`.
-
-    Means and their standard errors are made again from what is left; a metric that was not a mean
-    of documents, and one of which nothing is left, is "N/A", lm-eval's word.
-    """
-    from lm_eval.api.metrics import mean, mean_stderr
-
-    results = raw["results"][name]
-    for key, value in list(results.items()):
-        metric, comma, filter_name = key.rpartition(",")
-        if not comma or not isinstance(value, float) or not math.isnan(value):
-            continue
-        if metric.endswith("_stderr"):
-            continue
-        values = [
-            sample[metric]
-            for sample in samples
-            if sample["filter"] == filter_name and sample["doc_id"] not in lost
-        ]
-        results[key] = mean(values) if values else "N/A"
-        results[f"{metric}_stderr,{filter_name}"] = (
-            mean_stderr(values) if len(values) > 1 else "N/A"
-        )

@@ -8,7 +8,6 @@ arithmetic; it must not know how programs are run, and never runs one.
 from __future__ import annotations
 
 import importlib
-import math
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +18,7 @@ from typing import Any
 from evalsuite.sandbox.records import Case
 from evalsuite.stats import pass_at_k
 
-
-# Whether a candidate passed its tests; None when nobody can tell, for no fault of its own.
-Judge = Callable[[Case], bool | None]
+Judge = Callable[[Case], bool]  # whether a candidate passed its tests
 
 _judge: ContextVar[Judge | None] = ContextVar("evalsuite_code_judge", default=None)
 
@@ -44,7 +41,7 @@ class CodeEval:
         """pass@k for each k up to the number of candidates, and every candidate's result.
 
         `predictions` are lists of candidates, one list a test in `references`, as in the evaluate
-        library's metric. A pass@k is NaN where a candidate has no verdict.
+        library's metric. Raises what the judge raises.
         """
         judge = _judge.get()
         if judge is None:
@@ -55,7 +52,7 @@ class CodeEval:
         ]
         results = {
             item: [
-                (number, {"task_id": item, "completion_id": number, "passed": passed is True})
+                (number, {"task_id": item, "completion_id": number, "passed": passed})
                 for number, passed in enumerate(its)
             ]
             for item, its in enumerate(verdicts)
@@ -64,10 +61,8 @@ class CodeEval:
         return {f"pass@{n}": _mean_pass_at_k(verdicts, n) for n in k if n <= fewest}, results
 
 
-def _mean_pass_at_k(verdicts: Sequence[Sequence[bool | None]], k: int) -> float:
-    if any(passed is None for its in verdicts for passed in its):
-        return math.nan
-    values = [pass_at_k(len(its), sum(map(bool, its)), k) for its in verdicts]
+def _mean_pass_at_k(verdicts: Sequence[Sequence[bool]], k: int) -> float:
+    values = [pass_at_k(len(its), sum(its), k) for its in verdicts]
     return sum(values) / len(values)
 
 
@@ -129,7 +124,7 @@ def provided() -> Iterator[None]:
     stand.library = sys.modules.get("evaluate")
     sys.modules["evaluate"] = stand
     try:
-        with judging(lambda case: None):
+        with judging(lambda case: False):
             yield
     finally:
         if stand.library is None:

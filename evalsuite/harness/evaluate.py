@@ -15,10 +15,12 @@ from typing import Any
 
 from evalsuite.harness import lmeval
 from evalsuite.harness.adapter import EngineLM
-from evalsuite.harness.code import Programs, annotate, leave_out, run_programs
+from evalsuite.harness.code import Programs, run_programs
 from evalsuite.harness.code_eval import judging
+from evalsuite.harness.families import fold
+from evalsuite.harness.lmeval import ScorerErrors
 from evalsuite.harness.tasks import TaskSet, metric_name
-from evalsuite.records import Failure, MetricResult, TaskResult
+from evalsuite.records import Failure, MetricResult, TaskInfo, TaskResult
 
 # Means have a standard error in closed form; other metrics are resampled this often. lm-eval's
 # default of 100,000 takes minutes; 1,000 know a standard error to about 2 %.
@@ -37,10 +39,10 @@ class Evaluation:
 
     `raw` is what lm-eval's evaluate returns, without its samples. `samples` holds lm-eval's sample
     dictionaries by task, one a document and filter. Each has `truncated` added: the number of the
-    document's requests that lost tokens; where answers were drawn, `seeds`, in the form of `resps`;
-    and where programs were run, `programs`, what became of each. `tokenizer` are the fields that
-    lm-eval records about it. `failures` are tasks of which no document has a result.
-    `code_execution` is what held the programs, None when there were no tasks with any.
+    document's requests that lost tokens; `error` where scoring it failed; where answers were drawn,
+    `seeds`, in the form of `resps`; and where programs were run, `programs`, what became of each.
+    `failures` are tasks that were asked for and have no result. `tokenizer` are the fields that
+    lm-eval records of it. `code_execution` is what held the programs, None when no task has any.
     """
 
     model: str
@@ -66,69 +68,65 @@ def evaluate(
     from lm_eval.evaluator import evaluate as lm_evaluate
 
     lm.truncated.clear()
-    lm.prefetch(task_set)
+    failed = lm.prefetch(task_set)
+    asked = task_set.without(failed)
     with lmeval.quiet() as log, lmeval.aggregating():
-        verdicts = run_programs(task_set, lm.generated(task_set), programs)
-        with _prepared(task_set), judging(verdicts.judge):
+        verdicts = run_programs(asked, lm.generated(asked), programs)
+        with _prepared(asked) as scoring, judging(verdicts.judge):
             raw = lm_evaluate(
                 lm,
-                {"tasks": dict(task_set.tasks), "groups": dict(task_set.groups)},
-                limit=task_set.limit,
+                {"tasks": dict(asked.tasks), "groups": dict(asked.groups)},
+                limit=asked.limit if asked.drawn is None else None,
+                samples=None if asked.drawn is None else dict(asked.drawn),
                 bootstrap_iters=BOOTSTRAP_ITERS,
                 confirm_run_unsafe_code=True,  # what may run was decided when tasks were loaded
             )
     samples = raw.pop("samples")
-    lost: dict[str, set[int]] = {}
-    held = programs.protection.mode if programs is not None and task_set.code else None
+    held = programs.protection.mode if programs is not None and asked.code else None
     for name, items in samples.items():
-        seeds = _seeds(task_set, name, lm)
+        places = {doc: place for place, doc in enumerate((asked.drawn or {}).get(name, ()))}
+        seeds = _seeds(asked, name, lm)
         for sample in items:
-            sample["truncated"] = lm.truncated[name, sample["doc_id"]]
-            if name in task_set.code:
+            doc = sample["doc_id"]
+            place = places.get(doc, doc)
+            sample["truncated"] = lm.truncated[name, place]
+            if any(seed is not None for its in seeds[place] for seed in its):
+                sample["seeds"] = seeds[place]
+            if name in asked.code:
                 sample["code_execution"] = held
-            if any(seed is not None for its in seeds[sample["doc_id"]] for seed in its):
-                sample["seeds"] = seeds[sample["doc_id"]]
-        if gone := annotate(name, items, verdicts):
-            lost[name] = gone
-            leave_out(raw, name, items, gone)
-    kept = {
-        name: [sample for sample in items if sample["doc_id"] not in lost.get(name, ())]
-        for name, items in samples.items()
-    }
+                sample["programs"] = verdicts.lines(name, sample["filter"], place)
+    scoring.mark(samples)
+    lines, unscored = _lines(model, asked, raw, samples, lm)
+    failures = [Failure(model, name, "plan", why) for name, why in asked.lost(failed).items()]
     return Evaluation(
         model=model,
-        results=tuple(
-            _task_result(model, task_set, name, raw, items, lm, len(lost.get(name, ())))
-            for name, items in kept.items()
-            if items
-        ),
+        results=lines,
         code_execution=held,
-        failures=tuple(
-            Failure(model, name, "score", f"{name}: {_first_error(samples[name])}")
-            for name, items in kept.items()
-            if not items and samples[name]
-        ),
         raw=raw,
         samples=samples,
         limit=task_set.limit,
         seed=task_set.seed,
         tokenizer=_tokenizer_fields(lm),
         warnings=tuple(log.messages),
+        failures=(*failures, *(Failure(model, name, "score", why) for name, why in unscored)),
     )
 
 
 @contextmanager
-def _prepared(task_set: TaskSet) -> Iterator[None]:
+def _prepared(task_set: TaskSet) -> Iterator[ScorerErrors]:
     """lm-eval finds its requests built: fresh copies, so that no model sees another's answers."""
     fresh = task_set.fresh()
+    errors = ScorerErrors()
     try:
         for name, task in task_set.tasks.items():
             task._instances = fresh[name]
             task.build_all_requests = lambda **_: None  # hides the method of the class
-        yield
+            errors.watch(name, task)
+        yield errors
     finally:
         for name, task in task_set.tasks.items():
             task.__dict__.pop("build_all_requests", None)
+            task.__dict__.pop("process_results", None)
             task._instances = list(task_set.instances[name])
 
 
@@ -141,34 +139,55 @@ def _seeds(task_set: TaskSet, name: str, lm: EngineLM) -> dict[int, list[list[in
     return seeds
 
 
-def _first_error(samples: Sequence[Mapping[str, Any]]) -> str:
-    details = [
-        program["detail"]
-        for sample in samples
-        for program in sample["programs"]
-        if program["status"] == "infra_error"
-    ]
-    return f"no program could be run ({details[0]})"
-
-
 # ---- lm-eval's results as our records ------------------------------------------------------------
+
+
+def _lines(
+    model: str,
+    task_set: TaskSet,
+    raw: Mapping[str, Any],
+    samples: Mapping[str, Sequence[Mapping[str, Any]]],
+    lm: EngineLM,
+) -> tuple[tuple[TaskResult, ...], list[tuple[str, str]]]:
+    """The results, a family's as one, and of the lines that have none why not."""
+    lines, unscored = [], []
+    for name, info in task_set.infos.items():
+        parts = [
+            _task_result(model, task_set, member, info, raw, samples[member], lm)
+            for member in info.members or (name,)
+        ]
+        line = parts[0]
+        if name in task_set.families:
+            line = fold(task_set.families[name], info, parts, raw["results"].get(name, {}))
+        if line.metrics and info.primary not in {metric.name for metric in line.metrics}:
+            # A task's process_results may report other names than its metric list announces.
+            line = replace(line, info=replace(info, primary=line.metrics[0].name))
+        if line.metrics:
+            lines.append(line)
+        else:
+            faults = (
+                s["error"] for m in info.members or (name,) for s in samples[m] if "error" in s
+            )
+            unscored.append((name, f"no item could be scored: {next(faults, 'no metric')}"))
+    return tuple(lines), unscored
 
 
 def _task_result(
     model: str,
     task_set: TaskSet,
     name: str,
+    info: TaskInfo,
     raw: Mapping[str, Any],
     samples: Sequence[Mapping[str, Any]],
     lm: EngineLM,
-    errors: int,
 ) -> TaskResult:
-    """A task's record from lm-eval's results and the samples of documents that have one."""
     from lm_eval.api.metrics import mean
 
+    lost = {sample["doc_id"] for sample in samples if "error" in sample}
     by_filter: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for sample in samples:
-        by_filter[sample["filter"]].append(sample)
+        if sample["doc_id"] not in lost:  # under every filter, so that all metrics have one n
+            by_filter[sample["filter"]].append(sample)
     aggregation = task_set.tasks[name].aggregation()
     higher = raw["higher_is_better"].get(name, {})
     metrics = []
@@ -178,6 +197,8 @@ def _task_result(
             continue
         is_mean = aggregation.get(metric, mean) is mean
         items = _items(metric, by_filter[filter_name]) if is_mean else None
+        if lost and items:
+            value = math.fsum(items) / len(items)
         stderr = raw["results"][name].get(f"{metric}_stderr,{filter_name}")
         metrics.append(
             MetricResult(
@@ -189,19 +210,15 @@ def _task_result(
                 items=items,
             )
         )
-    info = task_set.infos[name]
-    if metrics and info.primary not in {metric.name for metric in metrics}:
-        # A task's process_results may report other names than its metric list announces.
-        info = replace(info, primary=metrics[0].name)
     first = next(iter(by_filter.values()), [])
     return TaskResult(
         model=model,
         info=info,
         metrics=tuple(metrics),
-        n=int(raw["results"][name]["sample_len"]) - errors,
+        n=len(first),
         item_ids=_item_ids(first),
         truncated=sum(count for (task, _), count in lm.truncated.items() if task == name),
-        errors=errors,
+        errors=len(lost),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import io
+import itertools
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -153,6 +154,39 @@ def building() -> Iterator[Place]:
         np.random.set_state(states[1])
 
 
+class ScorerErrors:
+    """Items whose scorer failed: without a result, where lm-eval would end the whole run.
+
+    A task's own process_results may meet an answer that it can't take; that says nothing about the
+    model, so the item is neither right nor wrong.
+    """
+
+    def __init__(self) -> None:
+        self._lost: list[tuple[str, int, str]] = []  # task, which of its calls, what was wrong
+
+    def watch(self, name: str, task: Any) -> None:
+        """From here on errors of a task's scorer are kept, and its metrics left out."""
+        score, calls = task.process_results, itertools.count()
+
+        def watched(doc: Any, results: Any) -> Any:
+            call = next(calls)
+            try:
+                return score(doc, results)
+            except UserError:
+                raise
+            except Exception as error:
+                text = " ".join(str(error).split())[:300]
+                self._lost.append((name, call, f"{type(error).__name__}: {text}"))
+                return {}
+
+        task.process_results = watched
+
+    def mark(self, samples: Mapping[str, Any]) -> None:
+        """Puts `error` into lm-eval's samples of the items that were lost."""
+        for name, call, text in self._lost:
+            samples[name][call]["error"] = text  # a sample a call, in the order of the calls
+
+
 @contextmanager
 def aggregating() -> Iterator[None]:
     """For lm-eval's evaluate: templates compiled once, bootstraps in this process and silent."""
@@ -214,6 +248,42 @@ def _noted(place: Place, field: str, function: Callable[..., Any]) -> Callable[.
         return value
 
     return noted
+
+
+@contextmanager
+def examples_once(task: Any) -> Iterator[None]:
+    """While a task's requests are built, each few-shot example is formatted once.
+
+    lm-eval formats every example again for every document, five of six times in MMLU with five.
+    Only templates without chance in them are kept; a task's own functions are asked each time.
+    """
+    examples = {id(doc) for doc in getattr(getattr(task, "sampler", None), "df", None) or ()}
+    if not examples:
+        yield
+        return
+    kept: dict[tuple[Any, ...], Any] = {}
+
+    def once(real: Callable[..., Any], own: Any) -> Callable[..., Any]:
+        def formatted(doc: Any, template: Any = None) -> Any:
+            used = own if template is None else template
+            if id(doc) not in examples or not isinstance(used, str) or "random" in used:
+                return real(doc) if template is None else real(doc, template)
+            key = (id(doc), real.__name__, used)
+            if key not in kept:
+                kept[key] = real(doc) if template is None else real(doc, template)
+            value = kept[key]
+            return list(value) if isinstance(value, list) else value
+
+        return formatted
+
+    fields = ("doc_to_text", "doc_to_target", "doc_to_choice")
+    for field in fields:
+        setattr(task, field, once(getattr(task, field), getattr(task.config, field, None)))
+    try:
+        yield
+    finally:
+        for field in fields:
+            delattr(task, field)
 
 
 def _not_empty(documents: Callable[[Any], Any]) -> Callable[[Any], Any]:

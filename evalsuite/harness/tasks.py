@@ -6,9 +6,9 @@ documents; it must not know a model or a tokenizer, so one TaskSet serves every 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ import yaml
 
 from evalsuite.harness import code_eval, lmeval
 from evalsuite.harness import datasets as data
-from evalsuite.harness.catalog import CAPABILITIES, TaskSpec
+from evalsuite.harness.catalog import CAPABILITIES, TaskSpec, data_capabilities
+from evalsuite.harness.drawing import draw, everything
+from evalsuite.harness.families import Family, families, load_own, prune
 from evalsuite.records import Failure, TaskInfo, UserError
 
 # What a task's own definition can raise, whose author is the one to mend it.
@@ -56,8 +58,10 @@ class TaskSet:
 
     `instances` are lm-eval's requests by task, in its order; they are never answered themselves:
     `fresh()` makes the copies that one model's answers go into. `limit` is the number of documents
-    a task that was asked for, `seed` that of the few-shot examples. `code` are the tasks that run
-    what the model wrote, `skipped` says of those left out for it why.
+    a task that was asked for, `seed` that of the few-shot examples. `infos` are the lines of a
+    report: a task each, or a family of tasks (`families`). `drawn` are the documents' indices by
+    task where a suite draws them (then of all tasks, and `limit` is in them), else None. `code` are
+    the tasks that run what the model wrote, `skipped` says of those left out for it why.
     """
 
     tasks: Mapping[str, Any]
@@ -69,6 +73,8 @@ class TaskSet:
     seed: int = 1234
     code: frozenset[str] = frozenset()
     skipped: tuple[Failure, ...] = ()
+    families: Mapping[str, Family] = field(default_factory=dict)
+    drawn: Mapping[str, Sequence[int]] | None = None
 
     def fresh(self) -> dict[str, list[Any]]:
         """Copies of all instances with no answers in them, by task."""
@@ -79,6 +85,33 @@ class TaskSet:
             for name, items in self.instances.items()
         }
 
+    def without(self, names: Collection[str]) -> TaskSet:
+        """The set without some tasks, and without the families that they are members of."""
+        broken = {f.name for f in self.families.values() if not set(names).isdisjoint(f.members)}
+        gone = {*names, *(m for name in broken for m in self.families[name].members)}
+        if not gone:
+            return self
+        return replace(
+            self,
+            tasks={name: task for name, task in self.tasks.items() if name not in gone},
+            groups={
+                name: group
+                for name, group in self.groups.items()
+                if gone.isdisjoint(task.task_name for task in group.get_all_tasks())
+            },
+            infos={name: info for name, info in self.infos.items() if name not in gone | broken},
+            instances={name: its for name, its in self.instances.items() if name not in gone},
+            families={name: f for name, f in self.families.items() if name not in broken},
+        )
+
+    def lost(self, reasons: Mapping[str, str]) -> dict[str, str]:
+        """`reasons` by task as reasons by line: a family's is that of its first such member."""
+        owner = {member: f.name for f in self.families.values() for member in f.members}
+        lost: dict[str, str] = {}
+        for name, reason in reasons.items():
+            lost.setdefault(owner.get(name, name), reason)
+        return lost
+
 
 def load_tasks(
     specs: Sequence[TaskSpec],
@@ -87,7 +120,7 @@ def load_tasks(
     num_fewshot: int | None = None,
     limit: int | None = None,
     seed: int = 1234,
-    code: CodePolicy = CodePolicy(),  # noqa: B008  (frozen)
+    code: CodePolicy = CodePolicy(),
 ) -> TaskSet:
     """Load tasks and build their requests.
 
@@ -109,7 +142,7 @@ def load_tasks(
         raise UserError(f"--data-dir {data_dir}: there is no such folder.")
     tasks: dict[str, Any] = {}
     groups: dict[str, Any] = {}
-    capabilities: dict[str, tuple[str, str]] = {}
+    asked: dict[str, TaskSpec] = {}
     warnings: list[str] = []
     skipped: list[Failure] = []
     with lmeval.quiet() as log, lmeval.building() as place:
@@ -124,28 +157,57 @@ def load_tasks(
                 if name in tasks:
                     raise UserError(f"The task {name} was asked for twice, once in {spec.name}.")
                 tasks[name] = task
-                capabilities[name] = (spec.capability, spec.description)
+                asked[name] = spec
             groups.update(loaded["groups"])
         if not tasks:
             raise UserError("\n".join(failure.error for failure in skipped), exit_code=4)
+        drawn = _draw(tasks, asked, limit)
+        if drawn is not None:
+            tasks = {name: task for name, task in tasks.items() if name in drawn}
+            for group in groups.values():
+                prune(group, tasks)
+            groups = {name: group for name, group in groups.items() if len(group)}
         for name, task in tasks.items():
-            warnings += _set_shots(name, task, num_fewshot)
+            wanted = asked[name].num_fewshot if num_fewshot is None else num_fewshot
+            warnings += _set_shots(name, task, wanted)
             _check_shots(name, task)
             task.set_fewshot_seed(seed=seed)
         for name, task in tasks.items():
-            with _task_errors(name, place):
-                task.build_all_requests(limit=limit, rank=0, world_size=1)
+            with _task_errors(name, place), lmeval.examples_once(task):
+                if drawn is None:
+                    task.build_all_requests(limit=limit, rank=0, world_size=1)
+                else:
+                    task.build_all_requests(samples=drawn[name], rank=0, world_size=1)
+    lines = families(groups)
     return TaskSet(
         tasks=tasks,
         groups=groups,
-        infos={name: _info(name, task, *capabilities[name]) for name, task in tasks.items()},
+        infos=_infos(tasks, lines, asked),
         instances={name: tuple(task.instances) for name, task in tasks.items()},
         warnings=(*warnings, *log.messages),
         limit=limit,
         seed=seed,
         code=frozenset(name for name, task in tasks.items() if code_eval.runs_code(task)),
         skipped=tuple(skipped),
+        families=lines,
+        drawn=drawn,
     )
+
+
+def _draw(
+    tasks: Mapping[str, Any], asked: Mapping[str, TaskSpec], limit: int | None
+) -> dict[str, Sequence[int]] | None:
+    """The documents by task where some suite draws them; the tasks of one spec are one draw."""
+    if all(spec.documents is None for spec in asked.values()):
+        return None
+    drawn: dict[str, Sequence[int]] = {}
+    for spec in dict.fromkeys(asked.values()):
+        its = {name: task for name, task in tasks.items() if asked[name] == spec}
+        if spec.documents is None:
+            drawn.update({name: everything(task, limit) for name, task in its.items()})
+        else:
+            drawn.update(draw(its, min(spec.documents, limit or spec.documents)))
+    return drawn
 
 
 # ---- loading -------------------------------------------------------------------------------------
@@ -166,7 +228,7 @@ def _load(spec: TaskSpec, code: CodePolicy) -> tuple[Any, str]:
 
     manager = (
         _library_manager()
-        if spec.kind == "collection"
+        if spec.kind == "collection" and spec.origin != "evalsuite"
         else TaskManager(include_defaults=False)  # complete YAMLs need no index
     )
     if spec.path is None and spec.name not in manager.task_index:
@@ -175,7 +237,10 @@ def _load(spec: TaskSpec, code: CodePolicy) -> tuple[Any, str]:
     unsafe = any(config.get("unsafe_code") for _, config in definitions)
     if unsafe and (refused := code.refused()):
         return None, refused
-    loaded = manager.load([str(spec.path) if spec.path else spec.name])
+    if spec.origin == "evalsuite" and (spec.member or spec.kind == "collection"):
+        loaded = load_own(spec)
+    else:
+        loaded = manager.load([str(spec.path) if spec.path else spec.name])
     for name, task in loaded["tasks"].items():
         if getattr(task, "MULTIMODAL", False):
             raise UserError(f"The task {name} shows images or sound, which text models can't take.")
@@ -298,20 +363,64 @@ def _check_shots(name: str, task: Any) -> None:
 # ---- what a task is ------------------------------------------------------------------------------
 
 
-def _info(name: str, task: Any, capability: str, description: str) -> TaskInfo:
+def _infos(
+    tasks: Mapping[str, Any], lines: Mapping[str, Family], asked: Mapping[str, TaskSpec]
+) -> dict[str, TaskInfo]:
+    """The lines of a report in the tasks' order: a family stands where its first member does."""
+    family_of = {member: family for family in lines.values() for member in family.members}
+    infos: dict[str, TaskInfo] = {}
+    for name, task in tasks.items():
+        family = family_of.get(name)
+        if family is None:
+            infos[name] = _info(name, task, asked[name])
+        elif family.name not in infos:
+            infos[family.name] = _family_info(family, tasks, asked[name])
+    return infos
+
+
+def _info(name: str, task: Any, spec: TaskSpec) -> TaskInfo:
     config = task.config
     metadata = config.metadata if isinstance(config.metadata, Mapping) else {}
-    declared = str(metadata.get("capability", capability))
     return TaskInfo(
         name=name,
-        capability=declared if declared in CAPABILITIES else "other",
+        capability=_capability(metadata, spec, task),
         version=str(task.VERSION),
         output_type=str(task.OUTPUT_TYPE),
         num_fewshot=int(config.num_fewshot or 0),
-        primary=_primary(name, task, metadata.get("primary")),
-        description=str(metadata.get("description", description)),
+        primary=_primary(name, task, spec.primary or metadata.get("primary")),
+        description=str(metadata.get("description", spec.description)),
         source=_data_source(config),
     )
+
+
+def _family_info(family: Family, tasks: Mapping[str, Any], spec: TaskSpec) -> TaskInfo:
+    members = [tasks[name] for name in family.members]
+    first = members[0]
+    declared = spec.primary or family.metadata.get("primary") or next(iter(family.metrics))
+    if str(declared).partition(",")[0] not in family.metrics:
+        raise UserError(
+            f"The group {family.name} declares the primary metric {declared}, but aggregates "
+            f"{', '.join(family.metrics)}."
+        )
+    return TaskInfo(
+        name=family.name,
+        capability=_capability(family.metadata, spec, first),
+        version=family.version,
+        output_type=str(first.OUTPUT_TYPE),
+        num_fewshot=max(int(task.config.num_fewshot or 0) for task in members),
+        primary=_primary(family.name, first, declared),
+        description=str(family.metadata.get("description", spec.description)),
+        source=", ".join(dict.fromkeys(str(t.config.dataset_path or "") for t in members)),
+        members=family.members,
+    )
+
+
+def _capability(metadata: Mapping[str, Any], spec: TaskSpec, task: Any) -> str:
+    """What the definition says, else our folder, else what our tasks on the same data are for."""
+    capability = str(metadata.get("capability", spec.capability))
+    if capability not in CAPABILITIES:
+        capability = data_capabilities().get(str(getattr(task.config, "dataset_path", "")), "other")
+    return capability
 
 
 def _primary(name: str, task: Any, declared: object) -> str:

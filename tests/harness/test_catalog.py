@@ -21,8 +21,8 @@ def test_every_task_of_ours_is_complete_and_described() -> None:
         assert spec.description
         assert spec.path is not None
         config = catalog.read_yaml(spec.path)
-        assert "include" not in config
         assert {"version", "capability"} <= config["metadata"].keys()
+        assert not any("include" in definition for definition in catalog.leaves(config))
 
 
 def test_suites_expand_each_task_once() -> None:
@@ -77,7 +77,10 @@ def test_the_library_by_name_by_prefix_and_by_group() -> None:
     (piqa,) = resolve(["lm-eval:piqa"])
     assert piqa.path == library().tasks["piqa"]
     assert resolve(["piqa"])[0].origin == "evalsuite"
-    assert [spec.kind for spec in resolve(["mmlu", "ai2_arc"])] == ["collection", "collection"]
+    assert [(spec.origin, spec.kind) for spec in resolve(["lm-eval:mmlu", "ai2_arc"])] == [
+        ("library", "collection")
+    ] * 2
+    assert resolve(["mmlu"])[0].origin == "evalsuite"
 
 
 def test_the_fast_scan_finds_what_lm_evals_own_index_finds() -> None:

@@ -73,7 +73,7 @@ def test_starter_tasks_load_from_their_own_files() -> None:
 def test_a_tag_of_the_library_loads_with_its_tasks(benchmarks: Path) -> None:
     task_set = load_tasks(resolve(["ai2_arc"]), data_dir=benchmarks, limit=3)
     assert set(task_set.tasks) == {"arc_easy", "arc_challenge"}
-    assert {info.capability for info in task_set.infos.values()} == {"other"}
+    assert {info.capability for info in task_set.infos.values()} == {"commonsense"}
 
 
 def test_the_global_generators_are_left_alone(benchmarks: Path) -> None:
