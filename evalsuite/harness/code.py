@@ -8,10 +8,12 @@ good. It knows tasks and lm-eval's scoring loop; it must not know how programs a
 from __future__ import annotations
 
 import ast
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Protocol
 
 from evalsuite.harness import code_eval
@@ -142,9 +144,12 @@ def _case(asked: Case, document: Mapping[str, Any]) -> Case:
     return replace(asked, names=tuple(sorted(names)))
 
 
+@lru_cache(maxsize=1024)  # a document's texts come once a sample
 def _parsed(source: str) -> ast.Module | None:
     try:
-        return ast.parse(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "\\d" in a data set's text is not ours to mend
+            return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
