@@ -24,6 +24,7 @@ from evalsuite.config import (
 from evalsuite.records import UserError
 
 EXIT_INTERRUPTED = 130
+EXIT_PART_FAILED = 4
 
 _GROUPS = {
     "what": "what to measure",
@@ -104,7 +105,13 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     doctor.add_argument("--debug", action="store_true", help="show tracebacks of errors")
 
-    tasks = _command(commands, "tasks", "list suites and tasks", _tasks)
+    tasks = _command(
+        commands, "tasks", "list suites and tasks, or fetch the data sets they read", _tasks
+    )
+    tasks.add_argument(
+        "--download", metavar="NAME", nargs="+", help="suites or tasks whose data sets to fetch"
+    )
+    tasks.add_argument("--data-dir", metavar="DIR", type=Path, help="folder for them")
     tasks.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     return parser
 
@@ -200,7 +207,17 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _tasks(options: argparse.Namespace) -> int:
-    from evalsuite.harness.catalog import describe
+    from evalsuite.harness.catalog import describe, resolve
 
-    print(describe())
-    return 0
+    if options.download is None:
+        if options.data_dir is not None:
+            raise UserError("--data-dir is for --download: name the suites or tasks to fetch")
+        print(describe())
+        return 0
+    if options.data_dir is None:
+        raise UserError("--download needs a folder for the data sets: --data-dir DIR")
+    from evalsuite.harness.download import download
+
+    specs = resolve(options.download)
+    done = download(specs, options.data_dir.expanduser(), lambda line: print(line, flush=True))
+    return EXIT_PART_FAILED if any(fetched.problem for fetched in done) else 0

@@ -280,6 +280,7 @@ def _finish(
     from evalsuite.environment import hardware, versions
     from evalsuite.leaderboard import aggregate, write_leaderboard
     from evalsuite.leaderboard.judges import judge_summary, with_judges
+    from evalsuite.leaderboard.paper import with_paper
     from evalsuite.report import build_report
 
     results = [result for part in measured.values() for result in part.results]
@@ -293,6 +294,8 @@ def _finish(
         },
     }
     board = aggregate(results, failed, prepared.order, seed=config.seed, times=times)
+    shots = {name: info.num_fewshot for name, info in task_set.infos.items()}
+    board = with_paper(board, _base_models(prepared), shots)
     judged = judge_summary(games.games, prepared.order, seed=config.seed)
     board = with_judges(board, judged)
     board = dataclasses.replace(board, code_execution=held.mode if held else None)
@@ -335,6 +338,11 @@ def _finish(
     page = build_report([folder.path], None)
     folder.write_manifest({**manifest, "status": PARTIAL if board.failed else FINISHED})
     return Outcome(folder.path, page, board, EXIT_PART_FAILED if board.failed else 0)
+
+
+def _base_models(prepared: Prepared) -> dict[str, str]:
+    """What each model is in the registry; a folder is what its label says: llama-7b=DIR."""
+    return {s.label: s.entry or s.label for s in prepared.models if s.adapter is None}
 
 
 def _command_line() -> list[str]:

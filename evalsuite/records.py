@@ -233,11 +233,27 @@ class MetricScore:
 
 
 @dataclass(frozen=True, slots=True)
+class PaperValue:
+    """What a paper reports for one metric of a task, and how the measured value stands to it.
+
+    `difference` is measured minus paper. `inside`: the measured value's interval holds the paper's;
+    None without an interval.
+    """
+
+    metric: str
+    value: float
+    difference: float
+    inside: bool | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class TaskScore:
     primary: str
     metrics: Mapping[str, MetricScore]
     truncated: int
     errors: int
+    paper: PaperValue | None = None
 
 
 @dataclass(frozen=True, slots=True)

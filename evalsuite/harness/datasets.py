@@ -29,10 +29,14 @@ REACH_SECONDS = 3.0  # how long the hub may take to accept a connection before i
 
 @dataclass(frozen=True)
 class Source:
-    """Where to look: `data_dir` for hub data sets, `base` for paths relative to a task's YAML."""
+    """Where to look: `data_dir` for hub data sets, `base` for paths relative to a task's YAML.
+
+    `task` is whom it is for, for the command that gets what is missing.
+    """
 
     data_dir: Path | None = None
     base: Path | None = None
+    task: str = "SUITE"
 
 
 _source: ContextVar[Source | None] = ContextVar("evalsuite_data_source", default=None)
@@ -86,7 +90,8 @@ def load(
     if Path(path).expanduser().is_dir():
         return _folder(path, Path(path).expanduser(), name, original, options)
     if source.data_dir is not None:
-        return _folder(path, _find_copy(path, source.data_dir), name, original, options)
+        folder = _find_copy(path, source.data_dir, source.task)
+        return _folder(path, folder, name, original, options)
     return _hub(path, name, original, options)
 
 
@@ -182,14 +187,14 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 # ---- local copies of hub data sets ---------------------------------------------------------------
 
 
-def _find_copy(path: str, data_dir: Path) -> Path:
+def _find_copy(path: str, data_dir: Path, task: str) -> Path:
     flat = data_dir / path.replace("/", "__")
     for folder in (flat, data_dir / path):
         if folder.is_dir():
             return folder
     raise UserError(
         f"The data set {path} is not in the data folder: there is no {flat}.\n"
-        f"Put a copy of it there (or a hub snapshot at {data_dir / path}), or leave out --data-dir."
+        f"On a connected machine: evalsuite tasks --download {task} --data-dir {data_dir}"
     )
 
 
@@ -294,7 +299,8 @@ def _hub(path: str, name: str | None, original: Callable[..., Any], options: Map
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"The data set {path} can't be had from the hub: {_first_line(error)}.\n"
-            "Without a connection, give a folder with copies of the data sets: --data-dir DIR."
+            "Without a connection give a folder with copies: --data-dir DIR, which "
+            "`evalsuite tasks --download SUITE --data-dir DIR` fills on a connected machine."
         ) from error
 
 

@@ -28,7 +28,17 @@ BOOTSTRAP_ITERS = 1000
 
 # Metrics that are shares of 1 whatever their values are; the rest carry a unit of their own.
 _SHARES = frozenset(
-    ("acc", "acc_norm", "acc_bytes", "acc_all", "acc_mutual_info", "exact_match", "em", "f1")
+    (
+        "acc",
+        "acc_norm",
+        "acc_bytes",
+        "acc_all",
+        "acc_mutual_info",
+        "acc_answer_norm",
+        "exact_match",
+        "em",
+        "f1",
+    )
 )
 _OWN_UNITS = frozenset(("bits_per_byte", "bleu", "chrf", "ter", "mcc", "brier_score"))
 

@@ -18,7 +18,7 @@ import yaml
 
 from evalsuite.harness import code_eval, lmeval
 from evalsuite.harness import datasets as data
-from evalsuite.harness.catalog import CAPABILITIES, TaskSpec, data_capabilities
+from evalsuite.harness.catalog import CAPABILITIES, TaskSpec, data_capabilities, visible
 from evalsuite.harness.drawing import draw, everything
 from evalsuite.harness.families import Family, families, load_own, prune
 from evalsuite.records import Failure, TaskInfo, UserError
@@ -148,7 +148,8 @@ def load_tasks(
     with lmeval.quiet() as log, lmeval.building() as place:
         for spec in specs:
             base = spec.path.parent if spec.path and spec.origin != "library" else None
-            with _task_errors(spec.name, place), data.serving(data.Source(folder, base)):
+            source = data.Source(folder, base, spec.name)
+            with _task_errors(spec.name, place), data.serving(source):
                 loaded, reason = _load(spec, code)
             if reason:
                 skipped.append(Failure("", spec.name, "plan", f"{spec.name} is skipped: {reason}"))
@@ -184,7 +185,7 @@ def load_tasks(
         groups=groups,
         infos=_infos(tasks, lines, asked),
         instances={name: tuple(task.instances) for name, task in tasks.items()},
-        warnings=(*warnings, *log.messages),
+        warnings=(*_drawn_notes(specs), *warnings, *log.messages),
         limit=limit,
         seed=seed,
         code=frozenset(name for name, task in tasks.items() if code_eval.runs_code(task)),
@@ -208,6 +209,12 @@ def _draw(
         else:
             drawn.update(draw(its, min(spec.documents, limit or spec.documents)))
     return drawn
+
+
+def _drawn_notes(specs: Sequence[TaskSpec]) -> list[str]:
+    """That documents were drawn, and what so few of them can show."""
+    numbers = sorted({spec.documents for spec in specs if spec.documents is not None})
+    return [f"documents are drawn, at most {n} a task. {visible(n)}" for n in numbers]
 
 
 # ---- loading -------------------------------------------------------------------------------------
@@ -260,6 +267,15 @@ def _load(spec: TaskSpec, code: CodePolicy) -> tuple[Any, str]:
     if not loaded["tasks"]:
         raise UserError(f"{spec.name} holds no tasks.")
     return loaded, ""
+
+
+def definitions(spec: TaskSpec) -> list[Mapping]:
+    """The raw definitions of the tasks below a spec; nothing of theirs is run or imported."""
+    index: Mapping[str, Any] = {}
+    if spec.kind == "collection" and spec.origin != "evalsuite":
+        index = _library_manager().task_index
+    found = [definition for _, definition in _definitions(spec, index)]
+    return [d for d in found if not spec.member or d.get("task") == spec.name]
 
 
 def _definitions(spec: TaskSpec, index: Mapping[str, Any]) -> Iterator[tuple[str, Mapping]]:

@@ -45,11 +45,19 @@ class Run:
     def samples(self, model: str, task: str) -> Iterator[dict[str, Any]]:
         """The samples of a model's task in lm-eval's form, line by line; none if there is no file.
 
+        A task that stands for several of lm-eval's has theirs, one after the other, with the
+        member's name in `doc_id`, which is unique in each member only.
+
         Raises:
             UserError: a line that is no JSON.
         """
-        path = self.samples_file(model, task)
-        return _lines(path, "sample", _object) if path is not None else iter(())
+        members = ((self.manifest.get("tasks") or {}).get(task) or {}).get("members") or ()
+        for member in members:
+            path = self.samples_file(model, member)
+            for line in _lines(path, "sample", _object) if path is not None else ():
+                yield {**line, "doc_id": f"{member} {line.get('doc_id')}"}
+        if not members and (path := self.samples_file(model, task)) is not None:
+            yield from _lines(path, "sample", _object)
 
     def samples_file(self, model: str, task: str) -> Path | None:
         """Where the samples of a model's task are: the newest file, None without one."""

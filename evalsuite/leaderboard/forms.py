@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,7 @@ from evalsuite.records import (
     Leaderboard,
     MetricScore,
     ModelScore,
+    PaperValue,
     TaskScore,
 )
 
@@ -73,6 +75,7 @@ def _task(task: TaskScore) -> dict[str, Any]:
         "metrics": metrics,
         "truncated": task.truncated,
         "errors": task.errors,
+        **({} if task.paper is None else {"paper": asdict(task.paper)}),
     }
 
 
@@ -200,7 +203,8 @@ def _read_task(data: Mapping[str, Any]) -> TaskScore:
         )
         for name, m in data["metrics"].items()
     }
-    return TaskScore(data["primary"], metrics, data["truncated"], data["errors"])
+    paper = PaperValue(**data["paper"]) if data.get("paper") else None
+    return TaskScore(data["primary"], metrics, data["truncated"], data["errors"], paper)
 
 
 def _pair(data: Any, kind: type) -> Any:

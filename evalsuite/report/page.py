@@ -23,6 +23,7 @@ from evalsuite.report.view import (
     MetricLine,
     ModelRow,
     Page,
+    PaperLine,
     Score,
     TaskColumn,
 )
@@ -76,6 +77,7 @@ def build_page(runs: Sequence[Run], *, shown: int = SHOWN) -> Page:
             for row, model in zip(models, board.models, strict=True)
         ),
         metrics=_metric_lines(board.models, ordered),
+        paper=_paper_lines(board.models, ordered),
         speed=tuple(
             line for m in board.models if (line := speed_line(m.name, origins[m.name])) is not None
         ),
@@ -302,3 +304,27 @@ def _metric_lines(models: Sequence[ModelScore], tasks: Sequence[str]) -> tuple[M
         if task in model.tasks
         for name, metric in model.tasks[task].metrics.items()
     )
+
+
+def _paper_lines(models: Sequence[ModelScore], tasks: Sequence[str]) -> tuple[PaperLine, ...]:
+    lines = []
+    for model in models:
+        for task in tasks:
+            paper = model.tasks[task].paper if task in model.tasks else None
+            if paper is None:
+                continue
+            metric = model.tasks[task].metrics[paper.metric]
+            inside = {True: "yes", False: "no", None: words.MISSING}[paper.inside]
+            lines.append(
+                PaperLine(
+                    model=model.name,
+                    task=task,
+                    metric=paper.metric,
+                    paper=words.number(paper.value, metric.unit, sign=False),
+                    measured=_score(metric.value, metric.ci, metric.unit),
+                    difference=f"{100 * paper.difference:+.1f}".replace("-", "\u2212"),
+                    inside=inside,
+                    source=paper.source,
+                )
+            )
+    return tuple(lines)

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+# Choices compared by how much more likely their question makes them: than nothing, than "Answer:".
+_WITH_HALVES = frozenset(("acc_mutual_info", "acc_answer_norm"))
 TEXT_LIMIT = 50_000  # characters of one text on the page: the middle of longer ones is left out
 
 
@@ -138,9 +140,9 @@ def _requests(sample: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def options(sample: Mapping[str, Any]) -> int:
-    """How many choices: with acc_mutual_info a second half asks for each without its question."""
+    """How many choices: some metrics have a second half that asks for each without its question."""
     n = len(sample.get("arguments") or ())
-    twice = "acc_mutual_info" in (sample.get("metrics") or ()) and n % 2 == 0
+    twice = n % 2 == 0 and not _WITH_HALVES.isdisjoint(sample.get("metrics") or ())
     return n // 2 if twice else n
 
 
@@ -204,7 +206,7 @@ def _picked(logprobs: Sequence[float], texts: Sequence[str], metric: str) -> int
     if metric == "acc_norm":
         # By length, as lm-eval does; the space that joins question and choice is not the choice's.
         scores = [s / max(1, len(t.removeprefix(" "))) for s, t in zip(scores, texts, strict=True)]
-    elif metric == "acc_mutual_info" and len(logprobs) == 2 * n:
+    elif metric in _WITH_HALVES and len(logprobs) == 2 * n:
         scores = [a - b for a, b in zip(scores, logprobs[n:], strict=True)]
     return max(range(n), key=scores.__getitem__) if n else None
 

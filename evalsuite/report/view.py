@@ -76,6 +76,20 @@ class MetricLine:
 
 
 @dataclass(frozen=True, slots=True)
+class PaperLine:
+    """A measured value beside the one that a paper reports; `inside` in words."""
+
+    model: str
+    task: str
+    metric: str
+    paper: str
+    measured: Score
+    difference: str
+    inside: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class SpeedLine:
     model: str
     requests: str
@@ -188,6 +202,7 @@ class Page:
     tasks: tuple[TaskColumn, ...]
     table: tuple[tuple[ModelRow, tuple[Cell | None, ...]], ...]
     metrics: tuple[MetricLine, ...]
+    paper: tuple[PaperLine, ...]
     speed: tuple[SpeedLine, ...]
     runs: tuple[RunFacts, ...]
     samples_shown: int

@@ -386,7 +386,7 @@ def test_code_that_no_sandbox_can_hold_is_not_run_unless_asked(tmp_path: Path) -
 def test_answers_longer_than_the_context_get_what_is_left_of_it(
     tokenizer: Any, asked: Any, benchmarks: Path, programs: Programs
 ) -> None:
-    """HumanEval asks for 1,024 tokens, this model has 512: lm-eval stops with an assertion there."""
+    """HumanEval asks for 1,024 tokens, this model has 512; lm-eval asserts that it fits."""
     task_set = load_tasks(resolve(["humaneval"]), data_dir=benchmarks, limit=2)
     assert asked.max_length == 512
     lm = EngineLM(tokenizer, asked.max_length, asked.score, asked.generate)
