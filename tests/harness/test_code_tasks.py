@@ -70,6 +70,15 @@ def answered(
 # ---- lm-eval's tasks -----------------------------------------------------------------------------
 
 
+def named(value: Any) -> Any:
+    """A definition with its functions by their names."""
+    if isinstance(value, dict):
+        return {key: named(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [named(part) for part in value]
+    return f"{value.__module__}.{value.__name__}" if callable(value) else value
+
+
 @pytest.mark.parametrize("name", ["humaneval", "mbpp"])
 def test_our_files_equal_lm_evals_library(name: str, benchmarks: Path) -> None:
     mine = load_tasks(resolve([name]), data_dir=benchmarks, limit=20)
@@ -82,7 +91,8 @@ def test_our_files_equal_lm_evals_library(name: str, benchmarks: Path) -> None:
     assert [a.doc_to_target(i.doc) for i in ours] == [b.doc_to_target(i.doc) for i in lm_evals]
     assert a.aggregation() == b.aggregation()
     assert a._metric_fn_kwargs == b._metric_fn_kwargs
-    assert a.config.filter_list == b.config.filter_list
+    # lm-eval imports a module of its library once more when a file of its own names it.
+    assert named(a.config.filter_list) == named(b.config.filter_list)
     assert a.config.generation_kwargs == b.config.generation_kwargs
     assert mine.infos[name].version == theirs.infos[name].version
     assert mine.code == {name}
