@@ -89,6 +89,12 @@ class RunConfig:
         metavar="DIR",
         group="what",
     )
+    unsafe_code_execution: bool = _flag(
+        False,
+        "run programs that models wrote without a sandbox, and say so in every result; without it "
+        "tasks that run them are skipped where no sandbox works",
+        group="what",
+    )
     revision: str | None = _flag(
         None, "commit, tag or branch of hub models", metavar="REV", group="models"
     )

@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,14 +23,16 @@ from typing import TYPE_CHECKING, Any
 
 from evalsuite import __version__
 from evalsuite.config import RunConfig, default_store
+from evalsuite.execution import Execution, open_execution
 from evalsuite.inference import Inference, Usage
 from evalsuite.judge import Answer, JudgeResult
 from evalsuite.judging import asker, play, write_games
 from evalsuite.loading import load
 from evalsuite.models import ModelSpec
-from evalsuite.preparation import Prepared, check_room, load_task_set, prepare
+from evalsuite.preparation import Prepared, check_room, load_task_set, named_by, prepare
 from evalsuite.progress import Progress, make_progress
 from evalsuite.records import Failure, Leaderboard, TaskResult, UserError
+from evalsuite.sandbox import Protection
 from evalsuite.store import Store
 from evalsuite.store.run_folder import FINISHED, PARTIAL, RUNNING, RunFolder
 
@@ -84,15 +87,21 @@ def run(config: RunConfig) -> Outcome:
         _announce(progress, prepared, folder)
         try:
             task_set = load_task_set(config, prepared)
-            for note in task_set.warnings:
+            for note in (*task_set.warnings, *(skip.error for skip in task_set.skipped)):
                 progress.note(f"note: {note}")
-            measured, failed = _measure_all(config, prepared, task_set, folder, store, progress)
+            programs = open_execution(config, task_set, folder, store, progress)
+            with programs or nullcontext():
+                measured, failed = _measure_all(
+                    config, prepared, task_set, folder, store, progress, programs
+                )
         except UserError:
             folder.discard()
             raise
         games, unjudged = _judge(config, prepared, measured, folder, store, progress)
-        failed = [*prepared.missing, *failed, *unjudged]
-        return _finish(config, prepared, task_set, folder, measured, games, failed, began)
+        skipped = named_by(config, task_set.skipped)
+        failed = [*prepared.missing, *skipped, *failed, *unjudged]
+        held = programs.protection if programs else None
+        return _finish(config, prepared, task_set, folder, measured, games, failed, began, held)
 
 
 def default_output(models: Sequence[ModelSpec]) -> Path:
@@ -116,6 +125,7 @@ def _measure_all(
     folder: RunFolder,
     store: Store,
     progress: Progress,
+    programs: Execution | None,
 ) -> tuple[dict[str, Measured], list[Failure]]:
     """Every model in turn; one that fails must not cost the others their results.
 
@@ -127,7 +137,7 @@ def _measure_all(
     for spec in prepared.models:
         try:
             measured[spec.label] = _measure(
-                spec, config, prepared, task_set, folder, store, progress
+                spec, config, prepared, task_set, folder, store, progress, programs
             )
             failed += measured[spec.label].failed
         except Exception as error:
@@ -158,6 +168,7 @@ def _measure(
     folder: RunFolder,
     store: Store,
     progress: Progress,
+    programs: Execution | None,
 ) -> Measured:
     """One model from weights to scored samples on disk, and its answers for the judge."""
     from evalsuite.harness.adapter import EngineLM
@@ -179,7 +190,7 @@ def _measure(
         inference.generate,
         run_seed=config.seed,
     )
-    evaluation = evaluate(task_set, lm, model=spec.label)
+    evaluation = evaluate(task_set, lm, model=spec.label, programs=programs)
     about = model.about()
     # On disk before anything else is asked of the model: answering may fail, scores must not.
     written = write_results(
@@ -264,6 +275,7 @@ def _finish(
     games: JudgeResult,
     failed: Sequence[Failure],
     began: float,
+    held: Protection | None,
 ) -> Outcome:
     """Numbers into a leaderboard, a manifest and a page."""
     from evalsuite.environment import hardware, versions
@@ -287,6 +299,7 @@ def _finish(
     board = with_paper(board, _base_models(prepared), shots)
     judged = judge_summary(games.games, prepared.order, seed=config.seed)
     board = with_judges(board, judged)
+    board = dataclasses.replace(board, code_execution=held.mode if held else None)
     write_leaderboard(folder.path, board)
     manifest = {
         "evalsuite": __version__,
@@ -308,9 +321,11 @@ def _finish(
             "from_store": games.from_store,
             "dollars": games.dollars,
         },
+        "code_execution": dataclasses.asdict(held) if held else None,
         "usage": {label: dataclasses.asdict(part.usage) for label, part in measured.items()},
         "notes": [
             *task_set.warnings,
+            *(skip.error for skip in task_set.skipped),
             *games.notes,
             *judged.notes,
             *(f"{label}: {note}" for label, part in measured.items() for note in part.notes),

@@ -78,7 +78,7 @@ def plan(config: RunConfig) -> RunPlan:
     prepared = prepare(config, spends=False)
     progress.note("reading data and building requests …")
     task_set = load_task_set(config, prepared)
-    for note in task_set.warnings:
+    for note in (*task_set.warnings, *(skip.error for skip in task_set.skipped)):
         progress.note(f"note: {note}")
     judge = prepared.judge
     cost = ""

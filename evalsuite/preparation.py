@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from evalsuite.config import RunConfig
 from evalsuite.engine.llama.checkpoint import check_checkpoint
-from evalsuite.harness.catalog import TaskSpec, resolve
+from evalsuite.harness.catalog import LIBRARY_PREFIX, TaskSpec, is_file, resolve
 from evalsuite.judging import JudgePlan, prepare_judge
 from evalsuite.models import ModelSpec, Weights, check_tokenizer, locate_all, resolve_models
 from evalsuite.records import Failure, UserError
@@ -99,11 +99,35 @@ def default_tasks(models: Sequence[ModelSpec]) -> tuple[str, ...]:
 
 def load_task_set(config: RunConfig, prepared: Prepared) -> TaskSet:
     """The tasks with their documents and prompts, the same for every model."""
-    from evalsuite.harness.tasks import load_tasks
+    from evalsuite.harness.tasks import CodePolicy, load_tasks
 
     return load_tasks(
         prepared.tasks,
         data_dir=config.data_dir,
         num_fewshot=config.num_fewshot,
         limit=config.limit,
+        code=CodePolicy(lambda: _no_sandbox(config), bare=config.unsafe_code_execution),
     )
+
+
+def _no_sandbox(config: RunConfig) -> str:
+    """Why the model's programs can't be run on this machine; "" when they can."""
+    if config.unsafe_code_execution:
+        return ""
+    from evalsuite.sandbox import probe
+
+    protection = probe()
+    if protection.contained:
+        return ""
+    return (
+        "it runs programs that the model wrote, and no sandbox works here "
+        f"({'; '.join(protection.reasons)}). --unsafe-code-execution runs them without one."
+    )
+
+
+def named_by(config: RunConfig, skipped: Sequence[Failure]) -> list[Failure]:
+    """Those of the skipped tasks that were asked for by their own name, not by a suite's."""
+    asked = {name.removeprefix(LIBRARY_PREFIX) for name in config.tasks}
+    if files := [name for name in config.tasks if is_file(name)]:
+        asked |= {spec.name for spec in resolve(files)}
+    return [failure for failure in skipped if failure.task in asked]

@@ -1,7 +1,7 @@
 """How far a run is: a bar at a terminal, plain lines in a log, JSON lines for programs.
 
-Knows stages and counts of tokens, not what they are for. Everything goes to standard error, so
-that standard output holds results only.
+Knows stages and counts, of tokens unless a stage says otherwise, not what they are for. Everything
+goes to standard error, so that standard output holds results only.
 """
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Something a person may want to know: a stage that begins, a warning."""
 
-    def start(self, stage: str, total_tokens: int, done_tokens: int = 0) -> None:
-        """A stage begins; `done_tokens` of its work were found in the store."""
+    def start(
+        self, stage: str, total_tokens: int, done_tokens: int = 0, unit: str = "tokens"
+    ) -> None:
+        """A stage begins; `done_tokens` of its work were found in the store.
+
+        Work that is not counted in tokens names its `unit` and counts in that.
+        """
 
     def advance(self, tokens: int, computed: int | None = None) -> None:
         """`tokens` of the stage's total are dealt with; `computed` of them took work.
@@ -58,6 +63,7 @@ class _Stage:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._reset("", 0, 0)
+        self._unit = "tokens"
 
     def _reset(self, stage: str, total: int, done: int) -> None:
         self._stage, self._total, self._found, self._done = stage, total, done, done
@@ -77,8 +83,11 @@ class _Stage:
     def note(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
 
-    def start(self, stage: str, total_tokens: int, done_tokens: int = 0) -> None:
+    def start(
+        self, stage: str, total_tokens: int, done_tokens: int = 0, unit: str = "tokens"
+    ) -> None:
         self._reset(stage, total_tokens, done_tokens)
+        self._unit = unit
 
     def advance(self, tokens: int, computed: int | None = None) -> None:
         self._done += tokens
@@ -94,11 +103,13 @@ class _Silent(_Stage):
 
 
 class _Plain(_Stage):
-    def start(self, stage: str, total_tokens: int, done_tokens: int = 0) -> None:
-        super().start(stage, total_tokens, done_tokens)
+    def start(
+        self, stage: str, total_tokens: int, done_tokens: int = 0, unit: str = "tokens"
+    ) -> None:
+        super().start(stage, total_tokens, done_tokens, unit)
         self._next_line = self._began + _SECONDS_BETWEEN_LINES
         found = f", {done_tokens:,} of them in the store" if done_tokens else ""
-        self.note(f"{stage}: {total_tokens:,} tokens{found}")
+        self.note(f"{stage}: {total_tokens:,} {unit}{found}")
 
     def advance(self, tokens: int, computed: int | None = None) -> None:
         super().advance(tokens, computed)
@@ -107,25 +118,27 @@ class _Plain(_Stage):
             left = self._seconds_left()
             eta = f", {duration(left)} left" if left is not None else ""
             share = 100 * self._done / max(self._total, 1)
-            self.note(f"{self._stage}: {share:.0f} %, {self._rate():,.0f} tokens/s{eta}")
+            self.note(f"{self._stage}: {share:.0f} %, {self._rate():,.0f} {self._unit}/s{eta}")
 
     def finish(self) -> None:
         if self._computed:
             seconds = duration(time.monotonic() - self._began)
-            self.note(f"{self._stage}: done in {seconds}, {self._rate():,.0f} tokens/s")
+            self.note(f"{self._stage}: done in {seconds}, {self._rate():,.0f} {self._unit}/s")
         super().finish()
 
 
 class _Bar(_Stage):
-    def start(self, stage: str, total_tokens: int, done_tokens: int = 0) -> None:
+    def start(
+        self, stage: str, total_tokens: int, done_tokens: int = 0, unit: str = "tokens"
+    ) -> None:
         from tqdm import tqdm
 
-        super().start(stage, total_tokens, done_tokens)
+        super().start(stage, total_tokens, done_tokens, unit)
         self._bar = tqdm(
             total=total_tokens,
             initial=done_tokens,
             desc=stage,
-            unit="tok",
+            unit="tok" if unit == "tokens" else f" {unit}",
             unit_scale=True,
             file=self._stream,
             dynamic_ncols=True,
@@ -147,18 +160,26 @@ class _Json(_Stage):
     def note(self, text: str) -> None:
         self._event("note", text=text)
 
-    def start(self, stage: str, total_tokens: int, done_tokens: int = 0) -> None:
-        super().start(stage, total_tokens, done_tokens)
-        self._event("start", stage=stage, total_tokens=total_tokens, done_tokens=done_tokens)
+    def start(
+        self, stage: str, total_tokens: int, done_tokens: int = 0, unit: str = "tokens"
+    ) -> None:
+        super().start(stage, total_tokens, done_tokens, unit)
+        self._event(
+            "start",
+            stage=stage,
+            **{f"total_{unit}": total_tokens, f"done_{unit}": done_tokens},
+        )
 
     def advance(self, tokens: int, computed: int | None = None) -> None:
         super().advance(tokens, computed)
         self._event(
             "advance",
             stage=self._stage,
-            done_tokens=self._done,
-            total_tokens=self._total,
-            tokens_per_second=round(self._rate(), 1),
+            **{
+                f"done_{self._unit}": self._done,
+                f"total_{self._unit}": self._total,
+                f"{self._unit}_per_second": round(self._rate(), 1),
+            },
             seconds_left=self._seconds_left(),
         )
 

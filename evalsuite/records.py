@@ -270,11 +270,16 @@ class ModelScore:
 
 @dataclass(frozen=True, slots=True)
 class Leaderboard:
-    """What leaderboard.json holds; `models` are ordered best first."""
+    """What leaderboard.json holds; `models` are ordered best first.
+
+    `code_execution` says what held the programs that models wrote: a protection's name, "unsafe"
+    for none, None when no program was to be run.
+    """
 
     models: tuple[ModelScore, ...]
     failed: tuple[Failure, ...] = ()
     pairs: tuple[Mapping[str, Any], ...] = ()
     judge_audit: Mapping[str, Any] = field(default_factory=dict)
     times: Mapping[str, Any] = field(default_factory=dict)
+    code_execution: str | None = None
     schema: int = 1

@@ -234,7 +234,7 @@ class EngineLM(TemplateLM):
                 stop=self._stops(settings.until),
                 temperature=settings.temperature,
                 top_p=settings.top_p,
-                seed=request_seed(self.run_seed, instance, repeat) if settings.temperature else 0,
+                seed=self.seed_of(instance, repeat) or 0,
             )
         )
         return slice(len(plan.generate) - 1, len(plan.generate))
@@ -258,6 +258,22 @@ class EngineLM(TemplateLM):
             raise UserError("\n".join(plan.impossible.values()))
         self._answers = self._run(plan)
         return plan.impossible
+
+    def generated(self, task_set: TaskSet) -> list[tuple[Any, str]]:
+        """The prefetched generations: pairs of an instance of `task_set` and its text.
+
+        An instance comes once a repeat, as lm-eval will ask for it.
+        """
+        instances = by_kind(task_set.instances).get("generate_until", [])
+        return list(zip(instances, self._answers.get("generate_until", ()), strict=True))
+
+    def seed_of(self, instance: Any, repeat: int) -> int | None:
+        """The seed of one sample of a generation; None where nothing is drawn."""
+        if instance.request_type != "generate_until":
+            return None
+        if not generation_settings(instance).temperature:
+            return None
+        return request_seed(self.run_seed, instance, repeat)
 
     def _run(self, plan: TokenPlan) -> dict[str, list[Any]]:
         scored = self._score(plan.score) if plan.score else ()

@@ -271,13 +271,18 @@ def _resolve_one(
         if spec is None:
             raise _unknown(name, (LIBRARY_PREFIX + n for n in _library_names()))
         return [spec]
-    if name.endswith((".yaml", ".yml")) or "/" in name:
+    if is_file(name):
         path = Path(name).expanduser()
         return [spec for spec in own.values() if spec.path == path.resolve()] or [_file_spec(path)]
     spec = _library_spec(name)
     if spec is None:
         raise _unknown(name, {*own, *suites, *_library_names()})
     return [spec]
+
+
+def is_file(name: str) -> bool:
+    """Whether what a person typed is the path of a YAML file."""
+    return not name.startswith(LIBRARY_PREFIX) and (name.endswith((".yaml", ".yml")) or "/" in name)
 
 
 def _library_names() -> set[str]:

@@ -15,6 +15,8 @@ from typing import Any
 
 from evalsuite.harness import lmeval
 from evalsuite.harness.adapter import EngineLM
+from evalsuite.harness.code import Programs, run_programs
+from evalsuite.harness.code_eval import judging
 from evalsuite.harness.families import fold
 from evalsuite.harness.lost import ScorerErrors
 from evalsuite.harness.tasks import TaskSet, metric_name
@@ -46,9 +48,11 @@ class Evaluation:
     """What one model did on a task set.
 
     `raw` is what lm-eval's evaluate returns, without its samples. `samples` holds lm-eval's sample
-    dictionaries by task, one a document and filter, each with `truncated` added: the number of the
-    document's requests that lost tokens, and `error` where scoring it failed. `failures` are tasks
-    that were asked for and have no result. `tokenizer` are the fields that lm-eval records of it.
+    dictionaries by task, one a document and filter. Each has `truncated` added: the number of the
+    document's requests that lost tokens; `error` where scoring it failed; where answers were drawn,
+    `seeds`, in the form of `resps`; and where programs were run, `programs`, what became of each.
+    `failures` are tasks that were asked for and have no result. `tokenizer` are the fields that
+    lm-eval records of it. `code_execution` is what held the programs, None when no task has any.
     """
 
     model: str
@@ -60,38 +64,54 @@ class Evaluation:
     tokenizer: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
+    code_execution: str | None = None
 
 
-def evaluate(task_set: TaskSet, lm: EngineLM, *, model: str) -> Evaluation:
+def evaluate(
+    task_set: TaskSet, lm: EngineLM, *, model: str, programs: Programs | None = None
+) -> Evaluation:
     """Evaluate the model called `model`: ask for everything first, then let lm-eval score it.
 
-    Raises what the engine raises, and UserError for requests that can't be made.
+    `programs` runs those that the model wrote, for tasks that want it. Raises what the engine
+    raises, and UserError for requests that can't be made.
     """
     from lm_eval.evaluator import evaluate as lm_evaluate
 
     lm.truncated.clear()
     failed = lm.prefetch(task_set)
     asked = task_set.without(failed)
-    with lmeval.quiet() as log, lmeval.aggregating(), _prepared(asked) as scoring:
-        raw = lm_evaluate(
-            lm,
-            {"tasks": dict(asked.tasks), "groups": dict(asked.groups)},
-            limit=asked.limit if asked.drawn is None else None,
-            samples=None if asked.drawn is None else dict(asked.drawn),
-            bootstrap_iters=BOOTSTRAP_ITERS,
-        )
+    with lmeval.quiet() as log, lmeval.aggregating():
+        verdicts = run_programs(asked, lm.generated(asked), programs)
+        with _prepared(asked) as scoring, judging(verdicts.judge):
+            raw = lm_evaluate(
+                lm,
+                {"tasks": dict(asked.tasks), "groups": dict(asked.groups)},
+                limit=asked.limit if asked.drawn is None else None,
+                samples=None if asked.drawn is None else dict(asked.drawn),
+                bootstrap_iters=BOOTSTRAP_ITERS,
+                confirm_run_unsafe_code=True,  # what may run was decided when tasks were loaded
+            )
     samples = raw.pop("samples")
+    held = programs.protection.mode if programs is not None and asked.code else None
     for name, items in samples.items():
         places = {doc: place for place, doc in enumerate((asked.drawn or {}).get(name, ()))}
+        seeds = _seeds(asked, name, lm)
         for sample in items:
             doc = sample["doc_id"]
-            sample["truncated"] = lm.truncated[name, places.get(doc, doc)]
+            place = places.get(doc, doc)
+            sample["truncated"] = lm.truncated[name, place]
+            if any(seed is not None for its in seeds[place] for seed in its):
+                sample["seeds"] = seeds[place]
+            if name in asked.code:
+                sample["code_execution"] = held
+                sample["programs"] = verdicts.lines(name, sample["filter"], place)
     scoring.mark(samples)
     lines, unscored = _lines(model, asked, raw, samples, lm)
     failures = [Failure(model, name, "plan", why) for name, why in asked.lost(failed).items()]
     return Evaluation(
         model=model,
         results=lines,
+        code_execution=held,
         raw=raw,
         samples=samples,
         limit=task_set.limit,
@@ -118,6 +138,15 @@ def _prepared(task_set: TaskSet) -> Iterator[ScorerErrors]:
             task.__dict__.pop("build_all_requests", None)
             task.__dict__.pop("process_results", None)
             task._instances = list(task_set.instances[name])
+
+
+def _seeds(task_set: TaskSet, name: str, lm: EngineLM) -> dict[int, list[list[int | None]]]:
+    """The seeds of a task's samples by document, in the form of lm-eval's `resps`."""
+    seeds: dict[int, list[list[int | None]]] = defaultdict(list)
+    for instance in sorted(task_set.instances[name], key=lambda instance: instance.idx):
+        its = [lm.seed_of(instance, repeat) for repeat in range(instance.repeats)]
+        seeds[instance.doc_id].append(its)
+    return seeds
 
 
 # ---- lm-eval's results as our records ------------------------------------------------------------

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from dataclasses import dataclass
 from typing import Any
 
+from evalsuite.harness import code_eval
 from evalsuite.records import UserError
 
 MAX_WARNINGS = 20  # distinct ones; a task can repeat a warning for every document
@@ -106,7 +107,7 @@ def building() -> Iterator[Place]:
     """For loading tasks and building their requests; says where lm-eval is.
 
     - Metrics are checked before lm-eval reads data: it asks the hub for those it doesn't know.
-
+    - The metric `code_eval`, which lm-eval would load from the hub, is one that runs nothing.
     - Each jinja template is compiled once; lm-eval compiles it again for every document, which is
       95 % of its time (MMLU with 5 examples: 62 s).
     - A task's `process_docs` runs once a split. On the hub's data an on-disk cache does that for
@@ -137,6 +138,7 @@ def building() -> Iterator[Place]:
     np.random.seed(DEFAULT_OTHER_SEED)
     try:
         with ExitStack() as stack:
+            stack.enter_context(code_eval.provided())
             stack.enter_context(_replaced(environment, "from_string", compiled))
             stack.enter_context(_replaced(lm_eval.api.task, "TaskConfig", task_config))
             stack.enter_context(_replaced(lm_eval.api.task, "tqdm", _counting(place)))

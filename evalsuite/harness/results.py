@@ -51,6 +51,7 @@ def write_results(
             "limit": evaluation.limit,
             "bootstrap_iters": BOOTSTRAP_ITERS,
             "fewshot_seed": evaluation.seed,
+            **({"code_execution": evaluation.code_execution} if evaluation.code_execution else {}),
         },
         "date": created.timestamp(),
         "transformers_version": version("transformers"),

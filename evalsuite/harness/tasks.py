@@ -6,21 +6,33 @@ documents; it must not know a model or a tokenizer, so one TaskSet serves every 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from evalsuite.harness import code_eval, lmeval
 from evalsuite.harness import datasets as data
-from evalsuite.harness import lmeval
 from evalsuite.harness.catalog import CAPABILITIES, TaskSpec, data_capabilities
 from evalsuite.harness.collector import resting
 from evalsuite.harness.drawing import choose, notes
 from evalsuite.harness.families import Family, families, load_own, prune
 from evalsuite.harness.faults import task_errors
 from evalsuite.harness.shots import check_shots, set_shots
-from evalsuite.records import TaskInfo, UserError
+from evalsuite.records import Failure, TaskInfo, UserError
+
+
+@dataclass(frozen=True)
+class CodePolicy:
+    """What is done about tasks that run what the model wrote.
+
+    `refused` gives why none of them may run, "" when they may; it is asked only when there are any.
+    `bare`: also those may that run it themselves, out of reach of any sandbox.
+    """
+
+    refused: Callable[[], str] = str
+    bare: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,8 @@ class TaskSet:
     `fresh()` makes the copies that one model's answers go into. `limit` is the number of documents
     a task that was asked for, `seed` that of the few-shot examples. `infos` are the lines of a
     report: a task each, or a family of tasks (`families`). `drawn` are the documents' indices by
-    task where a suite draws them (then of all tasks, and `limit` is in them), else None.
+    task where a suite draws them (then of all tasks, and `limit` is in them), else None. `code` are
+    the tasks that run what the model wrote, `skipped` says of those left out for it why.
     """
 
     tasks: Mapping[str, Any]
@@ -41,6 +54,8 @@ class TaskSet:
     warnings: tuple[str, ...] = ()
     limit: int | None = None
     seed: int = 1234
+    code: frozenset[str] = frozenset()
+    skipped: tuple[Failure, ...] = ()
     families: Mapping[str, Family] = field(default_factory=dict)
     drawn: Mapping[str, Sequence[int]] | None = None
 
@@ -88,15 +103,18 @@ def load_tasks(
     num_fewshot: int | None = None,
     limit: int | None = None,
     seed: int = 1234,
+    code: CodePolicy = CodePolicy(),
 ) -> TaskSet:
     """Load tasks and build their requests.
 
     `num_fewshot` overrides the tasks' own number of examples as lm-eval's option does, which leaves
     a task alone that sets 0 itself; that is said in `warnings`. `limit` takes the first documents
     of each task. With `data_dir` hub data sets come from that folder, never from the network.
+    `code` says what is done about tasks that run what the model wrote; those that may not run are
+    in `skipped`.
 
-    Raises UserError when a data set is missing, a task's definition is faulty, or it needs what is
-    not offered (images, sound, running the model's code).
+    Raises UserError when a data set is missing, a task's definition is faulty, it needs what is
+    not offered (images, sound), or every task is skipped.
     """
     if limit is not None and limit < 1:  # lm-eval would take 0 for "all", 0.5 for a half
         raise UserError(f"--limit {limit}: must be 1 or more.")
@@ -109,18 +127,24 @@ def load_tasks(
     groups: dict[str, Any] = {}
     asked: dict[str, TaskSpec] = {}
     warnings: list[str] = []
+    skipped: list[Failure] = []
     with resting(), lmeval.quiet() as log, lmeval.building() as place:
         for spec in specs:
             base = spec.path.parent if spec.path and spec.origin != "library" else None
             source = data.Source(folder, base, spec.name)
             with task_errors(spec.name, place), data.serving(source):
-                loaded = _load(spec)
+                loaded, reason = _load(spec, code)
+            if reason:
+                skipped.append(Failure("", spec.name, "plan", f"{spec.name} is skipped: {reason}"))
+                continue
             for name, task in loaded["tasks"].items():
                 if name in tasks:
                     raise UserError(f"The task {name} was asked for twice, once in {spec.name}.")
                 tasks[name] = task
                 asked[name] = spec
             groups.update(loaded["groups"])
+        if not tasks:
+            raise UserError("\n".join(failure.error for failure in skipped), exit_code=4)
         drawn = choose(tasks, asked, limit)
         if drawn is not None:
             tasks = {name: task for name, task in tasks.items() if name in drawn}
@@ -147,6 +171,8 @@ def load_tasks(
         warnings=(*notes(specs), *warnings, *log.messages),
         limit=limit,
         seed=seed,
+        code=frozenset(name for name, task in tasks.items() if code_eval.runs_code(task)),
+        skipped=tuple(skipped),
         families=lines,
         drawn=drawn,
     )
@@ -163,7 +189,8 @@ def _library_manager() -> Any:
     return TaskManager()
 
 
-def _load(spec: TaskSpec) -> Any:
+def _load(spec: TaskSpec, code: CodePolicy) -> tuple[Any, str]:
+    """What lm-eval makes of a spec, or why it is left out."""
     from lm_eval.api.task import ConfigurableTask
     from lm_eval.tasks import TaskManager
 
@@ -174,11 +201,10 @@ def _load(spec: TaskSpec) -> Any:
     )
     if spec.path is None and spec.name not in manager.task_index:
         raise UserError(f"{spec.name} holds no tasks.")
-    for name, config in _definitions(spec, manager.task_index):
-        if config.get("unsafe_code"):
-            raise UserError(
-                f"The task {name} runs code that the model wrote, which is not offered yet."
-            )
+    definitions = _definitions(spec, manager.task_index)
+    unsafe = any(config.get("unsafe_code") for _, config in definitions)
+    if unsafe and (refused := code.refused()):
+        return None, refused
     if spec.origin == "evalsuite" and (spec.member or spec.kind == "collection"):
         loaded = load_own(spec)
     else:
@@ -194,9 +220,14 @@ def _load(spec: TaskSpec) -> Any:
                     f"The task {name}: the metric {gone[0]} can't be loaded from the evaluate "
                     "library: check its name and the network."
                 )
+        if code_eval.runs_code(task) and not code_eval.calls_code_eval(task) and not code.bare:
+            return None, (
+                f"{name} runs the model's code in a way of its own, which no sandbox here can hold "
+                "(--unsafe-code-execution runs it as it is)"
+            )
     if not loaded["tasks"]:
         raise UserError(f"{spec.name} holds no tasks.")
-    return loaded
+    return loaded, ""
 
 
 def definitions(spec: TaskSpec) -> list[Mapping]:
@@ -209,7 +240,7 @@ def definitions(spec: TaskSpec) -> list[Mapping]:
 
 
 def _definitions(spec: TaskSpec, index: Mapping[str, Any]) -> Iterator[tuple[str, Mapping]]:
-    """The raw definitions below a spec: read first, since some tasks run code on being imported."""
+    """The raw definitions below a spec, with their names; nothing of theirs is imported."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
     waiting: list[Any] = [load_yaml(spec.path, resolve_func=False) if spec.path else spec.name]
@@ -295,13 +326,21 @@ def _capability(metadata: Mapping[str, Any], spec: TaskSpec, task: Any) -> str:
 
 def _primary(name: str, task: Any, declared: object) -> str:
     """The metric that ranks: the one the metadata declares, else the first of the metric list."""
-    metrics = list(task.aggregation())
+    metrics = list(_announced(task))
     if declared is not None and str(declared).partition(",")[0] not in metrics:
         raise UserError(
             f"The task {name} declares the primary metric {declared}, but has {', '.join(metrics)}."
         )
     metric, _, chosen = str(declared if declared is not None else metrics[0]).partition(",")
     return metric_name(metric, chosen or task._filters[0].name)
+
+
+def _announced(task: Any) -> Iterator[str]:
+    """The metrics that a task will report, as far as its definition tells."""
+    kwargs = getattr(task, "_metric_fn_kwargs", {})
+    for metric in task.aggregation():
+        k = kwargs.get(metric, {}).get("k") if metric == "pass_at_k" else None
+        yield from (f"pass@{n}" for n in k) if isinstance(k, list) else [metric]
 
 
 def metric_name(metric: str, filter_name: str) -> str:

@@ -47,7 +47,10 @@ def to_json(board: Leaderboard) -> dict[str, Any]:
             {"model": f.model, "task": f.task, "stage": f.stage, "error": f.error}
             for f in board.failed
         ],
-        "run": {"times": dict(board.times)},
+        "run": {
+            "times": dict(board.times),
+            **({"code_execution": board.code_execution} if board.code_execution else {}),
+        },
     }
 
 
@@ -179,6 +182,7 @@ def from_json(data: Mapping[str, Any]) -> Leaderboard:
         pairs=tuple(data.get("pairs", ())),
         judge_audit=data.get("judge_audit", {}),
         times=data.get("run", {}).get("times", {}),
+        code_execution=data.get("run", {}).get("code_execution"),
         schema=data["schema"],
     )
 

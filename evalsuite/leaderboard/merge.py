@@ -57,7 +57,9 @@ def merge_runs(runs: Sequence[Run]) -> tuple[Leaderboard, dict[str, Origin]]:
         origin = origins[model.name]
         own = next(m for m in origin.run.leaderboard.models if m.name == origin.name)
         models.append(replace(model, tasks=own.tasks, judges=own.judges))
-    return replace(board, models=tuple(models)), origins
+    held = [run.leaderboard.code_execution for run in runs if run.leaderboard.code_execution]
+    weakest = "unsafe" if "unsafe" in held else next(iter(held), None)
+    return replace(board, models=tuple(models), code_execution=weakest), origins
 
 
 def _names(runs: Sequence[Run]) -> dict[str, Origin]:

@@ -137,13 +137,19 @@ def _problems(board: Leaderboard, capability_of: Mapping[str, str]) -> tuple[str
     }
     failed = []
     for f in board.failed:
-        what = f"{f.model}: {f.task}" if f.task else f.model
+        what = ": ".join(filter(None, (f.model, f.task)))
         stage = stages.get(f.stage, f"failed ({f.stage})")
         judging = "Judging is not complete"
         failed.append(f"{judging if f.stage == 'judge' else f'{what} {stage}'}: {f.error}")
     cut = _tally(board, "truncated", "request")
     lost = _tally(board, "errors", "item")
     known = list(explain(board, capability_of))
+    if board.code_execution == "unsafe":
+        known.insert(
+            0,
+            "Programs that models wrote were run without a sandbox (--unsafe-code-execution): "
+            "they could have changed anything here, these results included.",
+        )
     if lost:
         known.append(f"Items without a result are not counted: {lost}.")
     if cut:

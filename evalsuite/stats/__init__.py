@@ -3,6 +3,7 @@
 from evalsuite.stats.intervals import Interval, bootstrap_mean, mean_of_estimates, normal, wilson
 from evalsuite.stats.power import TYPICAL_DISCORDANCE, smallest_difference
 from evalsuite.stats.ranks import Paired, Unpaired, rank_ranges
+from evalsuite.stats.sampling import pass_at_k
 
 __all__ = [
     "TYPICAL_DISCORDANCE",
@@ -12,6 +13,7 @@ __all__ = [
     "bootstrap_mean",
     "mean_of_estimates",
     "normal",
+    "pass_at_k",
     "rank_ranges",
     "smallest_difference",
     "wilson",

@@ -131,7 +131,7 @@ def write(folder: Path, more: str) -> Path:
         ("validation_split: dev\n", "no split 'dev'"),
         ("process_docs: !function nowhere.f\n", "nowhere"),
         ("metadata: {primary: f1}\n", "declares the primary metric f1, but has acc"),
-        ("unsafe_code: true\n", "runs code that the model wrote"),
+        ("unsafe_code: true\n", "own runs the model's code in a way of its own"),
         (
             "num_fewshot: 9\n",
             "own: its few-shot split has 1 example: --num-fewshot must be at most 1",
