@@ -108,7 +108,11 @@ class RunConfig:
         group="models",
     )
     engine: str = _flag(
-        "torch", "what computes: evalsuite's own LLaMA in torch", choices=("torch",), group="models"
+        "torch",
+        "what computes: torch is evalsuite's own LLaMA, hf whatever transformers runs (slower: it "
+        "shares no prefixes)",
+        choices=("torch", "hf"),
+        group="models",
     )
     device: str = _flag(
         "auto", "auto (the first GPU, else the CPU), cpu, cuda, cuda:N", group="models"

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite.config import RunConfig
-from evalsuite.engine.llama.checkpoint import check_checkpoint
 from evalsuite.files import write_atomically
 from evalsuite.inference import Inference
 from evalsuite.judge import (
@@ -39,7 +38,7 @@ from evalsuite.judge import (
     resolve_judge,
 )
 from evalsuite.judge.answers import Asker
-from evalsuite.loading import LoadedModel, load
+from evalsuite.loading import LoadedModel, check_folder, load
 from evalsuite.models import (
     ChatEncoder,
     ChatTemplate,
@@ -128,7 +127,7 @@ def _local_judge(spec: JudgeSpec, config: RunConfig) -> LocalModel:
     if missing:
         raise missing[0]
     weights = found[model.label]
-    check_checkpoint(weights.folder)
+    check_folder(weights.folder, config.engine)
     check_tokenizer(weights.folder, spec.name)
     template = choose_template(model, weights.folder)
     if template is None and config.template is not None:

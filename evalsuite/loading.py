@@ -6,6 +6,7 @@ question and no file of a run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ from evalsuite.models import (
 from evalsuite.store import Store
 
 if TYPE_CHECKING:
+    from evalsuite.engine.huggingface import HuggingFaceEngine
     from evalsuite.engine.llama.engine import LlamaEngine
 
 
@@ -39,7 +41,7 @@ class LoadedModel:
     weights: Weights
     hashes: Fingerprint
     tokenizer: Any
-    engine: LlamaEngine
+    engine: LlamaEngine | HuggingFaceEngine
     warnings: tuple[str, ...]
 
     @cached_property
@@ -60,7 +62,7 @@ class LoadedModel:
             "adapter": spec.adapter,
             "weights_sha256": self.hashes.weights,
             "tokenizer_sha256": self.hashes.tokenizer,
-            "parameters": self.engine.model.config.parameters,
+            "parameters": self.engine.parameters,
             "dtype": self.engine.identity["dtype"],
             "device": self.engine.identity["device"],
             "max_length": self.engine.max_length,
@@ -74,8 +76,6 @@ def load(spec: ModelSpec, weights: Weights, config: RunConfig, store: Store) -> 
     Raises:
         UserError: its files, its adapter or the settings can't be used.
     """
-    from evalsuite.engine.llama.engine import LlamaEngine
-
     hashes = fingerprint(
         weights.folder, store.file_hash, store.keep_file_hash, adapter=weights.adapter
     )
@@ -83,9 +83,9 @@ def load(spec: ModelSpec, weights: Weights, config: RunConfig, store: Store) -> 
     transform = None
     if weights.adapter is not None:
         adapter = load_adapter(weights.adapter)
-        adapter.check(expected_tensors(check_checkpoint(weights.folder)))
+        adapter.check(_tensors(weights.folder, config.engine))
         transform = adapter.transform
-    engine = LlamaEngine.load(
+    engine = _engine_class(config.engine).load(
         weights.folder,
         tokenizer,
         device=config.device,
@@ -97,3 +97,36 @@ def load(spec: ModelSpec, weights: Weights, config: RunConfig, store: Store) -> 
     entry = find(spec.entry) if spec.entry else None
     known = tokenizer_warnings(tokenizer, entry.tokenizer) if entry else ()
     return LoadedModel(spec, weights, hashes, tokenizer, engine, (*engine.warnings, *known))
+
+
+def check_folder(folder: Path, engine: str) -> None:
+    """Makes sure that the engine of this name can run what lies in a folder; loads no weights.
+
+    Raises:
+        UserError: it can't, naming the file or the setting.
+    """
+    if engine == "torch":
+        check_checkpoint(folder)
+        return
+    from evalsuite.engine.huggingface_shape import read_shape
+
+    read_shape(folder)
+
+
+def _engine_class(engine: str) -> type[LlamaEngine] | type[HuggingFaceEngine]:
+    if engine == "torch":
+        from evalsuite.engine.llama.engine import LlamaEngine
+
+        return LlamaEngine
+    from evalsuite.engine.huggingface import HuggingFaceEngine
+
+    return HuggingFaceEngine
+
+
+def _tensors(folder: Path, engine: str) -> Mapping[str, tuple[int, ...]]:
+    """Names and shapes of a model's tensors."""
+    if engine == "torch":
+        return expected_tensors(check_checkpoint(folder))
+    from evalsuite.engine.huggingface_shape import read_shape
+
+    return read_shape(folder).tensors

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 
 from evalsuite.config import RunConfig
 from evalsuite.engine.base import generation_input, scoring_input
-from evalsuite.engine.llama import plan as llama
-from evalsuite.engine.llama.checkpoint import open_checkpoint
 from evalsuite.judging import JudgePlan, asker, estimate
 from evalsuite.models import ModelSpec, choose_template, load_tokenizer
+from evalsuite.outline import outline
 from evalsuite.preparation import load_task_set, prepare
 from evalsuite.progress import duration, make_progress
 
@@ -118,42 +117,37 @@ def describe(planned: RunPlan) -> str:
 def _plan_model(
     spec: ModelSpec, folder: Path, config: RunConfig, task_set: TaskSet, judge: JudgePlan
 ) -> ModelPlan:
-    from evalsuite.engine.llama.engine import resolve_device, resolve_dtype, resolve_max_length
     from evalsuite.harness.adapter import token_requests
 
-    checkpoint = open_checkpoint(folder)
-    shape, device = checkpoint.config, resolve_device(config.device)
-    dtype = resolve_dtype(config.dtype, checkpoint.dtype, device)
-    context = resolve_max_length(config.max_length, shape)
-    limits = llama.Limits.default(device.type, dtype.itemsize)
     tokenizer = load_tokenizer(folder, spec.label)
+    model = outline(folder, tokenizer, config)
+    context = model.context
     score, generate = token_requests(task_set, tokenizer, context, run_seed=config.seed)
     asking = asker(choose_template(spec, folder), tokenizer, context)
     answers = [asking.request(question, 0) for question in judge.questions]
     # Equal requests are computed once and each kind by itself, as inference does it.
     to_score = list(dict.fromkeys(score))
     to_generate = [list(dict.fromkeys(generate)), list(dict.fromkeys(answers))]
-    packs = llama.plan_scoring(to_score, context, limits)
-    groups = [llama.plan_generation(part, context, shape, limits) for part in to_generate]
+    packs = model.plan_scoring(to_score)
+    groups = [model.plan_generation(part) for part in to_generate]
     batches = [*packs, *chain.from_iterable(groups)]
 
-    operations = 2 * shape.parameters * sum(pack.distinct_tokens for pack in packs)
-    seconds = operations / (_SCORING_SHARE * _matrix_rate(device, dtype)) if packs else 0.0
+    operations = 2 * model.parameters * sum(pack.distinct_tokens for pack in packs)
+    rate = _SCORING_SHARE * _matrix_rate(model.device, model.dtype) if packs else 1.0
+    seconds = operations / rate
     for part, its in zip(to_generate, groups, strict=True):
         for group in its:
             news = [part[i].max_new_tokens for i in group.requests]
-            seconds += llama.generation_seconds(
-                shape,
-                limits,
+            seconds += model.generation_seconds(
                 prompt_tokens=group.distinct_tokens - sum(news),
                 new_tokens=sum(news),
                 steps=max(news),
             )
     return ModelPlan(
         model=spec.label,
-        parameters=shape.parameters,
-        dtype=str(dtype).removeprefix("torch."),
-        device=str(device),
+        parameters=model.parameters,
+        dtype=str(model.dtype).removeprefix("torch."),
+        device=str(model.device),
         score_requests=len(score),
         generate_requests=len(generate) + len(answers),
         distinct_tokens=sum(batch.distinct_tokens for batch in batches),
@@ -161,7 +155,7 @@ def _plan_model(
         most_new_tokens=sum(request.max_new_tokens for request in chain(*to_generate)),
         truncated=sum(scoring_input(request, context)[1] > 0 for request in score)
         + sum(generation_input(request, context)[2] > 0 for request in [*generate, *answers]),
-        memory_bytes=llama.memory_bytes(shape, limits, packs, list(chain.from_iterable(groups))),
+        memory_bytes=model.memory_bytes(packs, list(chain.from_iterable(groups))),
         seconds=seconds,
     )
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evalsuite.config import RunConfig
-from evalsuite.engine.llama.checkpoint import check_checkpoint
 from evalsuite.harness.catalog import TaskSpec, resolve
 from evalsuite.judging import JudgePlan, prepare_judge
+from evalsuite.loading import check_folder
 from evalsuite.models import ModelSpec, Weights, check_tokenizer, locate_all, resolve_models
 from evalsuite.records import Failure, UserError
 
@@ -58,7 +58,7 @@ def prepare(config: RunConfig, *, spends: bool = True) -> Prepared:
     if not weights:
         raise UserError("\n".join(str(error) for error in unavailable))
     for label, its in weights.items():
-        check_checkpoint(its.folder)
+        check_folder(its.folder, config.engine)
         check_tokenizer(its.folder, label)
     if len(weights) < 2:
         judge = dataclasses.replace(judge, questions=())  # there is nobody left to play against

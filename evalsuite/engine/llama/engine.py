@@ -125,6 +125,11 @@ class LlamaEngine:
             warnings=warnings,
         )
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the weights hold."""
+        return self.model.config.parameters
+
     def plan_scoring(self, requests: Sequence[ScoreRequest]) -> list[Batch]:
         """See `plan.plan_scoring`."""
         return plan.plan_scoring(requests, self.max_length, self.limits)
