@@ -56,7 +56,8 @@ class RunConfig:
     models: tuple[str, ...] = _flag(
         (),
         "a name that `evalsuite models` lists, a local folder, a hub repo id, demo-small or "
-        "demo-large; LABEL=MODEL gives a name of your own, MODEL+ADAPTER merges a LoRA adapter. "
+        "demo-large, openai:MODEL or openai:MODEL@URL; LABEL=MODEL gives a name of your own, "
+        "MODEL+ADAPTER merges a LoRA adapter. "
         "Default: the embedded demo pair",
         metavar="NAME",
         group="what",
@@ -88,6 +89,20 @@ class RunConfig:
         "DIR/org/name a data set",
         metavar="DIR",
         group="what",
+    )
+    chat: str = _flag(
+        "auto",
+        "tasks as conversations in the model's prompt format. auto: for instruction models (one "
+        "that the registry knows, or a folder with a chat template), never for base models",
+        choices=("auto", "always", "never"),
+        group="models",
+    )
+    chat_fewshot: str = _flag(
+        "turns",
+        "with a prompt format, worked examples are turns of the conversation, or stand in one "
+        "message with the question",
+        choices=("turns", "one"),
+        group="models",
     )
     revision: str | None = _flag(
         None, "commit, tag or branch of hub models", metavar="REV", group="models"

@@ -55,7 +55,7 @@ from evalsuite.records import GenerateRequest, UserError
 from evalsuite.store import Store
 
 # FastChat's fallback for models without a format of their own.
-_BASE_MODEL_TEMPLATE = "zero_shot"
+BASE_MODEL_TEMPLATE = "zero_shot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,12 @@ def prepare_judge(
             that can't be had, or a cost that nobody agreed to and nobody is there to ask.
     """
     name = config.judge or default_judge(bool(config.models), os.environ)
-    spec = resolve_judge(name, os.environ, api_key_env=config.api_key_env)
+    spec = resolve_judge(
+        name,
+        os.environ,
+        api_key_env=config.api_key_env,
+        key_of_another=any(model.kind == "server" and "@" in model.source for model in models),
+    )
     check_budget(spec, config.budget)
     if spec.kind == "none" or len(models) < 2:
         if config.judge_questions is not None:
@@ -142,7 +147,7 @@ def _local_judge(spec: JudgeSpec, config: RunConfig) -> LocalModel:
 
 def asker(template: ChatTemplate | None, tokenizer: Any, max_length: int) -> Asker:
     """Who puts the judge's questions to a model with this prompt format (None: a base model)."""
-    template = template or named_template(_BASE_MODEL_TEMPLATE)
+    template = template or named_template(BASE_MODEL_TEMPLATE)
     assert template is not None  # the fallback is one of ours and has a text
     return Asker(tokenizer, template, max_length)
 

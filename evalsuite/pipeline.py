@@ -24,14 +24,16 @@ from evalsuite import __version__
 from evalsuite.config import RunConfig, default_store
 from evalsuite.inference import Inference, Usage
 from evalsuite.judge import Answer, JudgeResult
-from evalsuite.judging import asker, play, write_games
+from evalsuite.judging import play, write_games
 from evalsuite.loading import load
 from evalsuite.models import ModelSpec
 from evalsuite.preparation import Prepared, load_task_set, prepare
 from evalsuite.progress import Progress, make_progress
 from evalsuite.records import Failure, Leaderboard, TaskResult, UserError
+from evalsuite.remote_inference import RemoteInference
 from evalsuite.store import Store
 from evalsuite.store.run_folder import FINISHED, PARTIAL, RUNNING, RunFolder
+from evalsuite.subjects import LocalSubject, ServerSubject, Subject
 
 if TYPE_CHECKING:
     from evalsuite.harness.tasks import TaskSet
@@ -60,6 +62,7 @@ class Measured:
     usage: Usage
     seconds: Mapping[str, float]
     notes: tuple[str, ...]
+    failed: tuple[Failure, ...] = ()
 
 
 def run(config: RunConfig) -> Outcome:
@@ -127,6 +130,7 @@ def _measure_all(
             measured[spec.label] = _measure(
                 spec, config, prepared, task_set, folder, store, progress
             )
+            failed += measured[spec.label].failed
         except Exception as error:
             _show(config, error)
             failed.append(Failure(spec.label, "", "infer", _one_line(error)))
@@ -157,40 +161,29 @@ def _measure(
     progress: Progress,
 ) -> Measured:
     """One model from weights to scored samples on disk, and its answers for the judge."""
-    from evalsuite.harness.adapter import EngineLM
-    from evalsuite.harness.evaluate import evaluate
     from evalsuite.harness.results import write_results
 
     clock = [time.monotonic()]
-    model = load(spec, prepared.weights[spec.label], config, store)
+    subject = _subject(spec, config, prepared, folder, store, progress)
     clock.append(time.monotonic())
-    progress.note(f"{spec.label}: loaded in {clock[1] - clock[0]:.1f} s")
-    for warning in model.warnings:
-        progress.note(f"note: {spec.label}: {warning}")
-
-    inference = Inference(model.engine, store, folder.run, progress, refresh=config.refresh)
-    lm = EngineLM(
-        model.tokenizer,
-        model.engine.max_length,
-        inference.score,
-        inference.generate,
-        run_seed=config.seed,
-    )
-    evaluation = evaluate(task_set, lm, model=spec.label)
-    about = model.about()
+    told = len(subject.notes)
+    for note in subject.notes:
+        progress.note(f"note: {spec.label}: {note}")
+    evaluation = subject.evaluate(task_set)
+    for note in subject.notes[told:]:
+        progress.note(f"note: {spec.label}: {note}")
+    about = subject.about()
     # On disk before anything else is asked of the model: answering may fail, scores must not.
     written = write_results(
         folder.path, spec.label, evaluation, created=folder.created, about=about
     )
     about["folder"] = written.name
     clock.append(time.monotonic())
-    notes = [*model.warnings, *evaluation.warnings]
+    notes = [*subject.notes, *evaluation.warnings]
     answers: tuple[Answer, ...] = ()
     unanswered = ""
     try:
-        asking = asker(model.template, model.tokenizer, model.engine.max_length)
-        given, cut = asking.answers(prepared.judge.questions, inference.generate)
-        answers = tuple(given)
+        answers, cut = subject.answers(prepared.judge.questions)
         if cut:
             notes.append(f"{cut} of the judge's questions were cut on the left to fit the context")
     except Exception as error:
@@ -203,8 +196,37 @@ def _measure(
         "answer_seconds": clock[3] - clock[2],
     }
     return Measured(
-        evaluation.results, answers, unanswered, about, inference.usage, times, tuple(notes)
+        evaluation.results,
+        answers,
+        unanswered,
+        about,
+        subject.usage,
+        times,
+        tuple(notes),
+        tuple(subject.failed),
     )
+
+
+def _subject(
+    spec: ModelSpec,
+    config: RunConfig,
+    prepared: Prepared,
+    folder: RunFolder,
+    store: Store,
+    progress: Progress,
+) -> Subject:
+    """A model ready to be asked: loaded, or behind its server."""
+    if spec.kind == "server":
+        server = prepared.servers[spec.label]
+        remote = RemoteInference(
+            server.endpoint, store, folder.run, progress, refresh=config.refresh
+        )
+        return ServerSubject(spec, server, config, remote)
+    began = time.monotonic()
+    model = load(spec, prepared.weights[spec.label], config, store)
+    progress.note(f"{spec.label}: loaded in {time.monotonic() - began:.1f} s")
+    inference = Inference(model.engine, store, folder.run, progress, refresh=config.refresh)
+    return LocalSubject(model, config, inference, model.warnings)
 
 
 def _judge(

@@ -19,6 +19,8 @@ from evalsuite.models import ModelSpec, choose_template, load_tokenizer
 from evalsuite.outline import outline
 from evalsuite.preparation import load_task_set, prepare
 from evalsuite.progress import duration, make_progress
+from evalsuite.servers import Server
+from evalsuite.subjects import conversation_tasks, task_template
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +51,24 @@ class ModelPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerPlan:
+    """The part of a model behind a server, which is not asked what it can do."""
+
+    model: str
+    endpoint: str
+    score_requests: int
+    generate_requests: int
+
+    def describe(self) -> str:
+        """The plan as a person reads it."""
+        return (
+            f"{self.model}: behind {self.endpoint}\n"
+            f"  requests  {self.generate_requests:,} to answer, {self.score_requests:,} to score "
+            "if it gives log-probabilities of prompts"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class RunPlan:
     """What a run would take. `judge` is one line on its calls and cost; "" without such a judge.
 
@@ -56,7 +76,7 @@ class RunPlan:
     counted but their tokens are not.
     """
 
-    models: tuple[ModelPlan, ...]
+    models: tuple[ModelPlan | ServerPlan, ...]
     judge: str
     later_turns: int
 
@@ -80,7 +100,9 @@ def plan(config: RunConfig) -> RunPlan:
         cost = bill.describe(judge.spec.name, billed=judge.spec.paid)
     return RunPlan(
         tuple(
-            _plan_model(spec, prepared.weights[spec.label].folder, config, task_set, judge)
+            _plan_server(spec, prepared.servers[spec.label], task_set, judge)
+            if spec.kind == "server"
+            else _plan_model(spec, prepared.weights[spec.label].folder, config, task_set, judge)
             for spec in prepared.models
         ),
         cost,
@@ -92,6 +114,9 @@ def describe(planned: RunPlan) -> str:
     """The plan as a person reads it."""
     parts = []
     for p in planned.models:
+        if isinstance(p, ServerPlan):
+            parts.append(p.describe())
+            continue
         shared = p.total_tokens / max(p.distinct_tokens, 1)
         lines = [
             f"{p.model}: {p.parameters:,} parameters in {p.dtype} on {p.device}",
@@ -114,6 +139,21 @@ def describe(planned: RunPlan) -> str:
     return "\n".join(parts)
 
 
+def _plan_server(
+    spec: ModelSpec, server: Server, task_set: TaskSet, judge: JudgePlan
+) -> ServerPlan:
+    from evalsuite.harness.adapter import by_kind
+
+    kinds = by_kind(task_set.instances)
+    questions = sum(len(question.turns) for question in judge.questions)
+    return ServerPlan(
+        model=spec.label,
+        endpoint=server.endpoint.url,
+        score_requests=len(kinds.get("loglikelihood", ())),
+        generate_requests=len(kinds.get("generate_until", ())) + questions,
+    )
+
+
 def _plan_model(
     spec: ModelSpec, folder: Path, config: RunConfig, task_set: TaskSet, judge: JudgePlan
 ) -> ModelPlan:
@@ -122,7 +162,10 @@ def _plan_model(
     tokenizer = load_tokenizer(folder, spec.label)
     model = outline(folder, tokenizer, config)
     context = model.context
-    score, generate = token_requests(task_set, tokenizer, context, run_seed=config.seed)
+    template = task_template(spec, folder, config.chat)
+    task_set, _ = conversation_tasks(task_set, template, config)
+    stop = template.stop_strings if template else ()
+    score, generate = token_requests(task_set, tokenizer, context, run_seed=config.seed, stop=stop)
     asking = asker(choose_template(spec, folder), tokenizer, context)
     answers = [asking.request(question, 0) for question in judge.questions]
     # Equal requests are computed once and each kind by itself, as inference does it.

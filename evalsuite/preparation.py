@@ -6,6 +6,7 @@ The first step of a run and of a plan. Loads no weights and asks no engine.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from evalsuite.judging import JudgePlan, prepare_judge
 from evalsuite.loading import check_folder
 from evalsuite.models import ModelSpec, Weights, check_tokenizer, locate_all, resolve_models
 from evalsuite.records import Failure, UserError
+from evalsuite.servers import Server, reach, resolve_servers
+from evalsuite.subjects import task_template
 
 if TYPE_CHECKING:
     from evalsuite.harness.tasks import TaskSet
@@ -25,11 +28,13 @@ if TYPE_CHECKING:
 class Prepared:
     """The names of a config, made sure of: models that lie on disk and are whole, tasks, a judge.
 
-    `models` are those whose weights are there, `missing` says of the others why not.
+    `models` are those whose weights are there or whose server can be asked, `missing` says of the
+    others why not.
     """
 
     models: tuple[ModelSpec, ...]
     weights: Mapping[str, Weights]
+    servers: Mapping[str, Server]
     missing: tuple[Failure, ...]
     tasks: tuple[TaskSpec, ...]
     judge: JudgePlan
@@ -54,24 +59,51 @@ def prepare(config: RunConfig, *, spends: bool = True) -> Prepared:
     if config.data_dir is not None and not config.data_dir.is_dir():
         raise UserError(f"--data-dir {config.data_dir}: no such folder")
     judge = prepare_judge(config, models, spends=spends)
-    weights, unavailable = locate_all(models)
-    if not weights:
-        raise UserError("\n".join(str(error) for error in unavailable))
+    servers = resolve_servers(
+        models,
+        os.environ,
+        api_key_env=config.api_key_env,
+        judge_url=judge.spec.endpoint,
+    )
+    weights, unavailable = locate_all([spec for spec in models if spec.kind != "server"])
+    failures = [Failure(error.label, "", "load", str(error)) for error in unavailable]
+    if spends:
+        servers, unreached = _reach_all(servers, config.chat)
+        failures += unreached
+    if not weights and not servers:
+        raise UserError("\n".join(failure.error for failure in failures))
     for label, its in weights.items():
         check_folder(its.folder, config.engine)
         check_tokenizer(its.folder, label)
-    if len(weights) < 2:
+    for spec in models:
+        if spec.label in weights:
+            task_template(spec, weights[spec.label].folder, config.chat)
+    there = [spec for spec in models if spec.label in weights or spec.label in servers]
+    if len(there) < 2:
         judge = dataclasses.replace(judge, questions=())  # there is nobody left to play against
     from evalsuite.engine.llama.engine import resolve_device  # imports torch: after the rest
 
     resolve_device(config.device)
     return Prepared(
-        tuple(spec for spec in models if spec.label in weights),
+        tuple(there),
         weights,
-        tuple(Failure(error.label, "", "load", str(error)) for error in unavailable),
+        servers,
+        tuple(failures),
         tuple(tasks),
         judge,
     )
+
+
+def _reach_all(servers: Mapping[str, Server], chat: str) -> tuple[dict[str, Server], list[Failure]]:
+    """The servers that can be asked, with what they can do; and why the others can't."""
+    reached: dict[str, Server] = {}
+    failures: list[Failure] = []
+    for label, server in servers.items():
+        try:
+            reached[label] = reach(server, chat)
+        except UserError as error:
+            failures.append(Failure(label, "", "load", f"{label}: {error}"))
+    return reached, failures
 
 
 def default_tasks(models: Sequence[ModelSpec]) -> tuple[str, ...]:

@@ -62,7 +62,8 @@ class EngineLM(TemplateLM):
 
     `tokenizer` is a transformers tokenizer, `max_length` the model's context in tokens. `score` and
     `generate` answer lists of requests in order. `run_seed` and a request's task, document and
-    repeat give the seed of a sampled generation. `truncated` counts, by task and document, the
+    repeat give the seed of a sampled generation. `stop` ends answers besides a task's own stop
+    strings: where a turn of a chat format ends. `truncated` counts, by task and document, the
     requests that lost tokens because they were longer than the context.
     """
 
@@ -74,12 +75,15 @@ class EngineLM(TemplateLM):
         generate: Generate,
         *,
         run_seed: int = 1234,
+        stop: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.run_seed = run_seed
+        self._stop = tuple(stop)
         self.truncated: Counter[tuple[str, int]] = Counter()
+        self.lost: set[tuple[str, int]] = set()  # an engine answers everything, or raises
         self._score, self._generate = score, generate
         self._encoded: dict[str, list[int]] = {}
         self._answers: dict[str, list[Any]] = {}
@@ -239,7 +243,8 @@ class EngineLM(TemplateLM):
     def _stops(self, until: Sequence[str]) -> tuple[str, ...]:
         """Stop strings as the hf backend has them: the task's and EOS as text, no empty ones."""
         eos = self.tokenizer.decode(self.eot_token_id, skip_special_tokens=False)
-        return tuple(stop for stop in handle_stop_sequences(list(until), eos=eos) if stop)
+        stops = handle_stop_sequences([*until, *self._stop], eos=eos)
+        return tuple(dict.fromkeys(stop for stop in stops if stop))
 
     # ---- asking the engine -----------------------------------------------------------------------
 
@@ -302,14 +307,18 @@ class EngineLM(TemplateLM):
 
 
 def token_requests(
-    task_set: TaskSet, tokenizer: Any, max_length: int, run_seed: int = 1234
+    task_set: TaskSet,
+    tokenizer: Any,
+    max_length: int,
+    run_seed: int = 1234,
+    stop: Sequence[str] = (),
 ) -> tuple[list[ScoreRequest], list[GenerateRequest]]:
     """Every token request of a run, in the order in which it will be asked; nothing is computed."""
 
     def never(_: Any) -> Any:
         raise RuntimeError("planning asks no engine")
 
-    lm = EngineLM(tokenizer, max_length, never, never, run_seed=run_seed)
+    lm = EngineLM(tokenizer, max_length, never, never, run_seed=run_seed, stop=stop)
     plan = lm.plan(by_kind(task_set.instances))
     return plan.score, plan.generate
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from evalsuite.harness import lmeval
 from evalsuite.harness.adapter import EngineLM
-from evalsuite.harness.tasks import TaskSet, metric_name
+from evalsuite.harness.remote import ServerLM
+from evalsuite.harness.tasks import Chat, TaskSet, metric_name
 from evalsuite.records import MetricResult, TaskResult
 
 # Means have a standard error in closed form; other metrics are resampled this often. lm-eval's
@@ -46,18 +47,28 @@ class Evaluation:
     seed: int
     tokenizer: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+    chat: Chat | None = None
 
 
-def evaluate(task_set: TaskSet, lm: EngineLM, *, model: str) -> Evaluation:
+def evaluate(task_set: TaskSet, lm: EngineLM | ServerLM, *, model: str) -> Evaluation:
     """Evaluate the model called `model`: ask for everything first, then let lm-eval score it.
 
-    Raises what the engine raises, and UserError for requests that can't be made.
+    Documents that `lm` has no answer for (its `lost`) are left out and counted as errors; a task
+    without any answer has no result. Raises what the engine raises, and UserError for requests that
+    can't be made.
     """
     from lm_eval.evaluator import evaluate as lm_evaluate
 
     lm.truncated.clear()
     lm.prefetch(task_set)
-    with lmeval.quiet() as log, lmeval.aggregating(), _prepared(task_set):
+    task_set = task_set.only(
+        name
+        for name, items in task_set.instances.items()
+        if any((name, instance.doc_id) not in lm.lost for instance in items)
+    )
+    if not task_set.tasks:
+        return _nothing(task_set, model)
+    with lmeval.quiet() as log, lmeval.aggregating(), _prepared(task_set, lm.lost):
         raw = lm_evaluate(
             lm,
             {"tasks": dict(task_set.tasks), "groups": dict(task_set.groups)},
@@ -79,22 +90,43 @@ def evaluate(task_set: TaskSet, lm: EngineLM, *, model: str) -> Evaluation:
         seed=task_set.seed,
         tokenizer=_tokenizer_fields(lm),
         warnings=tuple(log.messages),
+        chat=task_set.chat,
     )
 
 
+def _nothing(task_set: TaskSet, model: str) -> Evaluation:
+    return Evaluation(model, (), {}, {}, task_set.limit, task_set.seed, {}, (), task_set.chat)
+
+
 @contextmanager
-def _prepared(task_set: TaskSet) -> Iterator[None]:
-    """lm-eval finds its requests built: fresh copies, so that no model sees another's answers."""
+def _prepared(task_set: TaskSet, lost: Collection[tuple[str, int]]) -> Iterator[None]:
+    """lm-eval finds its requests built: fresh copies, so that no model sees another's answers.
+
+    Documents in `lost`, by task and number, are not there for it.
+    """
     fresh = task_set.fresh()
     try:
         for name, task in task_set.tasks.items():
-            task._instances = fresh[name]
+            task._instances = [i for i in fresh[name] if (name, i.doc_id) not in lost]
+            task.doc_iterator = _without(task.doc_iterator, name, lost)
             task.build_all_requests = lambda **_: None  # hides the method of the class
         yield
     finally:
         for name, task in task_set.tasks.items():
             task.__dict__.pop("build_all_requests", None)
+            task.__dict__.pop("doc_iterator", None)
             task._instances = list(task_set.instances[name])
+
+
+def _without(
+    documents: Callable[..., Iterator[tuple[int, Any]]],
+    name: str,
+    lost: Collection[tuple[str, int]],
+) -> Callable[..., Iterator[tuple[int, Any]]]:
+    def left(**options: Any) -> Iterator[tuple[int, Any]]:
+        return ((number, doc) for number, doc in documents(**options) if (name, number) not in lost)
+
+    return left
 
 
 # ---- lm-eval's results as our records ------------------------------------------------------------
@@ -106,7 +138,7 @@ def _task_result(
     name: str,
     raw: Mapping[str, Any],
     samples: Sequence[Mapping[str, Any]],
-    lm: EngineLM,
+    lm: EngineLM | ServerLM,
 ) -> TaskResult:
     from lm_eval.api.metrics import mean
 
@@ -145,10 +177,13 @@ def _task_result(
         n=int(raw["results"][name]["sample_len"]),
         item_ids=_item_ids(first),
         truncated=sum(count for (task, _), count in lm.truncated.items() if task == name),
+        errors=sum(task == name for task, _ in lm.lost),
     )
 
 
-def _tokenizer_fields(lm: EngineLM) -> dict[str, Any]:
+def _tokenizer_fields(lm: EngineLM | ServerLM) -> dict[str, Any]:
+    if isinstance(lm, ServerLM):
+        return {}  # the server keeps it to itself
     tokenizer = lm.tokenizer
     return {
         "tokenizer_pad_token": [tokenizer.pad_token, str(tokenizer.pad_token_id)],

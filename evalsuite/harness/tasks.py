@@ -6,9 +6,9 @@ documents; it must not know a model or a tokenizer, so one TaskSet serves every 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,23 @@ _TASK_ERRORS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A prompt format of conversations: its name, its text, and whether few-shots are turns."""
+
+    template: str
+    source: str
+    turns: bool = True
+
+
 @dataclass(frozen=True)
 class TaskSet:
     """Tasks that are ready to be asked.
 
     `instances` are lm-eval's requests by task, in its order; they are never answered themselves:
     `fresh()` makes the copies that one model's answers go into. `limit` is the number of documents
-    a task that was asked for, `seed` that of the few-shot examples.
+    a task that was asked for, `seed` that of the few-shot examples. `chat` is the format when the
+    requests are conversations.
     """
 
     tasks: Mapping[str, Any]
@@ -54,6 +64,18 @@ class TaskSet:
     warnings: tuple[str, ...] = ()
     limit: int | None = None
     seed: int = 1234
+    chat: Chat | None = None
+
+    def only(self, names: Iterable[str]) -> TaskSet:
+        """These tasks alone; groups, which need all of theirs, go when one is left out."""
+        kept = [name for name in self.tasks if name in set(names)]
+        return replace(
+            self,
+            tasks={name: self.tasks[name] for name in kept},
+            groups=self.groups if len(kept) == len(self.tasks) else {},
+            infos={name: self.infos[name] for name in kept},
+            instances={name: self.instances[name] for name in kept},
+        )
 
     def fresh(self) -> dict[str, list[Any]]:
         """Copies of all instances with no answers in them, by task."""
@@ -96,7 +118,7 @@ def load_tasks(
     with lmeval.quiet() as log, lmeval.building() as place:
         for spec in specs:
             base = spec.path.parent if spec.path and spec.origin != "library" else None
-            with _task_errors(spec.name, place), data.serving(data.Source(folder, base)):
+            with task_errors(spec.name, place), data.serving(data.Source(folder, base)):
                 loaded = _load(spec)
             for name, task in loaded["tasks"].items():
                 if name in tasks:
@@ -109,7 +131,7 @@ def load_tasks(
             _check_shots(name, task)
             task.set_fewshot_seed(seed=seed)
         for name, task in tasks.items():
-            with _task_errors(name, place):
+            with task_errors(name, place):
                 task.build_all_requests(limit=limit, rank=0, world_size=1)
     return TaskSet(
         tasks=tasks,
@@ -189,7 +211,7 @@ def _definitions(spec: TaskSpec, index: Mapping[str, Any]) -> Iterator[tuple[str
 
 
 @contextmanager
-def _task_errors(name: str, place: lmeval.Place) -> Iterator[None]:
+def task_errors(name: str, place: lmeval.Place) -> Iterator[None]:
     """What goes wrong in a task's own definition, as one line that names the task."""
     vars(place).update(vars(lmeval.Place()), splits=place.splits)
     try:
