@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asked import Asked
-from conftest import _hub_at
 
 from evalsuite.cli import main
 from evalsuite.harness.adapter import EngineLM, token_requests
@@ -43,34 +42,17 @@ def folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return place
 
 
-@pytest.fixture(scope="module")
-def oracle_of(
-    folder: Path, benchmarks: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Any]:
-    import lm_eval
-    import torch
-    from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    hf = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=8, device="cpu")
-    cache = str(tmp_path_factory.mktemp("datasets"))
+@pytest.fixture
+def oracle_of(hf: Any, oracle: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """lm-eval's own backend with a chat template."""
 
     def run(path: Path, turns: bool, template: str = TEMPLATE, **options: Any) -> Any:
-        tokenizer.chat_template = template
-        with _hub_at(benchmarks, cache):
-            return lm_eval.simple_evaluate(
-                model=hf,
-                tasks=[str(path)],
-                task_manager=TaskManager(include_defaults=False),
-                apply_chat_template=True,
-                fewshot_as_multiturn=turns,
-                **options,
-            )
+        hf.tokenizer.chat_template = template
+        return oracle(path, apply_chat_template=True, fewshot_as_multiturn=turns, **options)
 
-    return run
+    before = hf.tokenizer.chat_template
+    yield run
+    hf.tokenizer.chat_template = before
 
 
 def ours(
