@@ -171,9 +171,12 @@ class ServerSubject:
         skipped = unaskable(task_set, scores=self.server.scores)
         self._skip(skipped, from_suites(self.config))
         task_set = task_set.only(set(task_set.tasks) - set(skipped))
-        lm = ServerLM(self.inference.ask, chat=self.server.chat, run_seed=self.config.seed)
+        talks: list[str] = []
         if self.server.chat:
-            task_set = self._in_chat(task_set)
+            scored = unaskable(task_set, scores=False)
+            talks = [name for name in task_set.tasks if name not in scored]
+            task_set = self._in_chat(task_set, talks)
+        lm = ServerLM(self.inference.ask, chat=talks, run_seed=self.config.seed)
         counts = {
             name: len({instance.doc_id for instance in items})
             for name, items in task_set.instances.items()
@@ -196,16 +199,11 @@ class ServerSubject:
         )
         self.notes += (f"skipped, since {why}: {', '.join(tasks)}",)
 
-    def _in_chat(self, task_set: TaskSet) -> TaskSet:
-        """The tasks that generate as messages, those that score as they stand."""
+    def _in_chat(self, task_set: TaskSet, talks: Sequence[str]) -> TaskSet:
+        """The tasks in `talks` as messages, the others as they stand."""
         from evalsuite.harness.chat import as_json, in_chat
         from evalsuite.harness.tasks import Chat
 
-        talks = [
-            name
-            for name, items in task_set.instances.items()
-            if all(instance.request_type == "generate_until" for instance in items)
-        ]
         chat = Chat("server", "", self.config.chat_fewshot == "turns")
         chatted = in_chat(task_set.only(talks), as_json, chat)
         if len(talks) < len(task_set.tasks):

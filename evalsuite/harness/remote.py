@@ -7,7 +7,7 @@ answer. Knows lm-eval's requests and one callable that asks; no HTTP, no store.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from lm_eval.api.model import LM
@@ -28,11 +28,11 @@ _SCORES = frozenset({"generate_until", "loglikelihood"})
 class ServerLM(LM):
     """What lm-eval takes for a model: rank 0 of 1, every answer fetched beforehand.
 
-    `chat`: prompts of generations are JSON lists of messages. `lost` are the documents without a
+    `chat` are the tasks whose prompts are JSON lists of messages. `lost` are the documents without a
     result, by task and number; `reasons` says why, by task.
     """
 
-    def __init__(self, ask: Ask, *, chat: bool, run_seed: int = 1234) -> None:
+    def __init__(self, ask: Ask, *, chat: Collection[str] = (), run_seed: int = 1234) -> None:
         super().__init__()
         self.tokenizer: Any = None
         self.truncated: Counter[tuple[str, int]] = Counter()
@@ -78,7 +78,7 @@ class ServerLM(LM):
         settings = generation_settings(instance)
         return TextRequest(
             prompt=instance.args[0],
-            chat=self._chat,
+            chat=instance.task_name in self._chat,
             max_new_tokens=settings.max_new_tokens,
             stop=settings.until,
             temperature=settings.temperature,
