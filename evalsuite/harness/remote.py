@@ -28,8 +28,8 @@ _SCORES = frozenset({"generate_until", "loglikelihood"})
 class ServerLM(LM):
     """What lm-eval takes for a model: rank 0 of 1, every answer fetched beforehand.
 
-    `chat` are the tasks whose prompts are JSON lists of messages. `lost` are the documents without a
-    result, by task and number; `reasons` says why, by task.
+    `chat` are the tasks whose prompts are JSON lists of messages. `lost` are the documents without
+    a result, by task and number; `reasons` says why, by task.
     """
 
     def __init__(self, ask: Ask, *, chat: Collection[str] = (), run_seed: int = 1234) -> None:

@@ -60,12 +60,8 @@ class ModelServer:
 
     def completion(self, body: dict[str, Any]) -> dict[str, Any]:
         text = body["prompt"]
-        encoding = self.tokenizer(text, return_offsets_mapping=True)
-        ids, offsets = encoding["input_ids"], encoding["offset_mapping"]
-        pieces = [
-            text[a:b] if b > a else self.tokenizer.convert_ids_to_tokens(i)
-            for i, (a, b) in zip(ids, offsets, strict=True)
-        ]
+        ids = self.tokenizer(text)["input_ids"]
+        pieces = [self.tokenizer.decode([token]) for token in ids]
         new: list[int] = []
         answer = ""
         for _ in range(body["max_tokens"]):
