@@ -128,7 +128,7 @@ def _resolve(name: str, revision: str | None) -> ModelSpec:
 def _server(model: str) -> ModelSpec:
     asked = model.removeprefix(SERVER).partition("@")[0]
     if not asked or model.endswith("@"):
-        raise UserError(f"{model}: write openai:MODEL@URL")
+        raise UserError(f"{model!r}: write openai:MODEL@URL")
     # Some servers call a model by the path of its folder.
     label = _FORBIDDEN.sub("-", asked.rstrip("/").split("/")[-1]).strip("-._+@") or "model"
     return ModelSpec(label, "server", model)
