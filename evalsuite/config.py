@@ -56,7 +56,8 @@ class RunConfig:
     models: tuple[str, ...] = _flag(
         (),
         "a name that `evalsuite models` lists, a local folder, a hub repo id, demo-small or "
-        "demo-large; LABEL=MODEL gives a name of your own, MODEL+ADAPTER merges a LoRA adapter. "
+        "demo-large, openai:MODEL or openai:MODEL@URL; LABEL=MODEL gives a name of your own, "
+        "MODEL+ADAPTER merges a LoRA adapter. "
         "Default: the embedded demo pair",
         metavar="NAME",
         group="what",
@@ -95,6 +96,20 @@ class RunConfig:
         "tasks that run them are skipped where no sandbox works",
         group="what",
     )
+    chat: str = _flag(
+        "auto",
+        "tasks as conversations in the model's prompt format. auto: for instruction models (one "
+        "that the registry knows, or a folder with a chat template), never for base models",
+        choices=("auto", "always", "never"),
+        group="models",
+    )
+    chat_fewshot: str = _flag(
+        "turns",
+        "with a prompt format, worked examples are turns of the conversation, or stand in one "
+        "message with the question",
+        choices=("turns", "one"),
+        group="models",
+    )
     revision: str | None = _flag(
         None, "commit, tag or branch of hub models", metavar="REV", group="models"
     )
@@ -114,7 +129,11 @@ class RunConfig:
         group="models",
     )
     engine: str = _flag(
-        "torch", "what computes: evalsuite's own LLaMA in torch", choices=("torch",), group="models"
+        "torch",
+        "what computes: torch is evalsuite's own LLaMA, hf whatever transformers runs (slower: it "
+        "shares no prefixes)",
+        choices=("torch", "hf"),
+        group="models",
     )
     device: str = _flag(
         "auto", "auto (the first GPU, else the CPU), cpu, cuda, cuda:N", group="models"

@@ -18,7 +18,7 @@ from evalsuite.store import Store
 from evalsuite.store.outcomes import Outcomes, program_key
 
 if TYPE_CHECKING:
-    from evalsuite.harness.tasks import TaskSet
+    from evalsuite.harness.task_set import TaskSet
     from evalsuite.store.run_folder import RunFolder
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite.config import RunConfig
-from evalsuite.engine.llama.checkpoint import check_checkpoint
 from evalsuite.files import write_atomically
 from evalsuite.inference import Inference
 from evalsuite.judge import (
@@ -39,7 +38,7 @@ from evalsuite.judge import (
     resolve_judge,
 )
 from evalsuite.judge.answers import Asker
-from evalsuite.loading import LoadedModel, load
+from evalsuite.loading import LoadedModel, check_folder, load
 from evalsuite.models import (
     ChatEncoder,
     ChatTemplate,
@@ -56,7 +55,7 @@ from evalsuite.records import GenerateRequest, UserError
 from evalsuite.store import Store
 
 # FastChat's fallback for models without a format of their own.
-_BASE_MODEL_TEMPLATE = "zero_shot"
+BASE_MODEL_TEMPLATE = "zero_shot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,12 @@ def prepare_judge(
             that can't be had, or a cost that nobody agreed to and nobody is there to ask.
     """
     name = config.judge or default_judge(bool(config.models), os.environ)
-    spec = resolve_judge(name, os.environ, api_key_env=config.api_key_env)
+    spec = resolve_judge(
+        name,
+        os.environ,
+        api_key_env=config.api_key_env,
+        key_of_another=any(model.kind == "server" and "@" in model.source for model in models),
+    )
     check_budget(spec, config.budget)
     if spec.kind == "none" or len(models) < 2:
         if config.judge_questions is not None:
@@ -128,7 +132,7 @@ def _local_judge(spec: JudgeSpec, config: RunConfig) -> LocalModel:
     if missing:
         raise missing[0]
     weights = found[model.label]
-    check_checkpoint(weights.folder)
+    check_folder(weights.folder, config.engine)
     check_tokenizer(weights.folder, spec.name)
     template = choose_template(model, weights.folder)
     if template is None and config.template is not None:
@@ -143,7 +147,7 @@ def _local_judge(spec: JudgeSpec, config: RunConfig) -> LocalModel:
 
 def asker(template: ChatTemplate | None, tokenizer: Any, max_length: int) -> Asker:
     """Who puts the judge's questions to a model with this prompt format (None: a base model)."""
-    template = template or named_template(_BASE_MODEL_TEMPLATE)
+    template = template or named_template(BASE_MODEL_TEMPLATE)
     assert template is not None  # the fallback is one of ours and has a text
     return Asker(tokenizer, template, max_length)
 

@@ -6,6 +6,7 @@ question and no file of a run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,9 +26,11 @@ from evalsuite.models import (
     load_tokenizer,
     tokenizer_warnings,
 )
+from evalsuite.records import UserError
 from evalsuite.store import Store
 
 if TYPE_CHECKING:
+    from evalsuite.engine.huggingface import HuggingFaceEngine
     from evalsuite.engine.llama.engine import LlamaEngine
     from evalsuite.engine.llama.workers import WorkerEngine
 
@@ -40,7 +43,7 @@ class LoadedModel:
     weights: Weights
     hashes: Fingerprint
     tokenizer: Any
-    engine: LlamaEngine | WorkerEngine
+    engine: LlamaEngine | WorkerEngine | HuggingFaceEngine
     warnings: tuple[str, ...]
 
     @cached_property
@@ -61,7 +64,7 @@ class LoadedModel:
             "adapter": spec.adapter,
             "weights_sha256": self.hashes.weights,
             "tokenizer_sha256": self.hashes.tokenizer,
-            "parameters": self.engine.config.parameters,
+            "parameters": self.engine.parameters,
             "dtype": self.engine.identity["dtype"],
             "quantize": self.engine.identity.get("quantize"),
             "device": self.engine.identity["device"],
@@ -78,8 +81,6 @@ def load(spec: ModelSpec, weights: Weights, config: RunConfig, store: Store) -> 
     Raises:
         UserError: its files, its adapter or the settings can't be used.
     """
-    from evalsuite.engine.llama.workers import open_engine
-
     hashes = fingerprint(
         weights.folder, store.file_hash, store.keep_file_hash, adapter=weights.adapter
     )
@@ -87,19 +88,89 @@ def load(spec: ModelSpec, weights: Weights, config: RunConfig, store: Store) -> 
     transform = None
     if weights.adapter is not None:
         adapter = load_adapter(weights.adapter)
-        adapter.check(expected_tensors(check_checkpoint(weights.folder)))
+        adapter.check(_tensors(weights.folder, config.engine))
         transform = adapter.transform
-    engine = open_engine(
+    engine = _open(
+        config,
         weights.folder,
         tokenizer,
         device=config.device,
-        workers=config.workers,
         dtype=config.dtype,
         max_length=config.max_length,
         weights_hash=hashes.weights,
         transform=transform,
-        quantize=config.quantize,
     )
     entry = find(spec.entry) if spec.entry else None
     known = tokenizer_warnings(tokenizer, entry.tokenizer) if entry else ()
     return LoadedModel(spec, weights, hashes, tokenizer, engine, (*engine.warnings, *known))
+
+
+def check_folder(folder: Path, engine: str) -> None:
+    """Makes sure that the engine of this name can run what lies in a folder; loads no weights.
+
+    Raises:
+        UserError: it can't, naming the file or the setting.
+    """
+    if engine == "torch":
+        check_checkpoint(folder)
+        return
+    from evalsuite.engine.huggingface_shape import read_shape
+
+    read_shape(folder)
+
+
+def check_flags(config: RunConfig) -> None:
+    """Refuses flags that the config's engine does not have; looks at nothing else.
+
+    Raises:
+        UserError: one of them is given.
+    """
+    if config.engine != "hf":
+        return
+    if config.quantize is not None:
+        raise UserError(
+            f"--quantize {config.quantize}: --engine hf can't quantise; leave one of them out."
+        )
+    if config.workers not in (None, 1):
+        raise UserError(
+            f"--workers {config.workers}: --engine hf computes in one process; leave one of them "
+            "out."
+        )
+
+
+def check_devices(config: RunConfig) -> None:
+    """Makes sure that the devices which a config asks for are here. Imports torch.
+
+    Raises:
+        UserError: they are not.
+    """
+    from evalsuite.engine.llama.devices import worker_devices
+    from evalsuite.engine.llama.engine import resolve_device
+
+    if config.engine == "torch":
+        worker_devices(config.device, config.workers)
+    else:
+        resolve_device(config.device)
+
+
+def _open(
+    config: RunConfig, folder: Path, tokenizer: Any, **settings: Any
+) -> LlamaEngine | WorkerEngine | HuggingFaceEngine:
+    if config.engine == "torch":
+        from evalsuite.engine.llama.workers import open_engine
+
+        return open_engine(
+            folder, tokenizer, workers=config.workers, quantize=config.quantize, **settings
+        )
+    from evalsuite.engine.huggingface import HuggingFaceEngine
+
+    return HuggingFaceEngine.load(folder, tokenizer, **settings)
+
+
+def _tensors(folder: Path, engine: str) -> Mapping[str, tuple[int, ...]]:
+    """Names and shapes of a model's tensors."""
+    if engine == "torch":
+        return expected_tensors(check_checkpoint(folder))
+    from evalsuite.engine.huggingface_shape import read_shape
+
+    return read_shape(folder).tensors

@@ -10,34 +10,34 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shlex
-import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evalsuite import __version__
 from evalsuite.config import RunConfig, default_store
 from evalsuite.execution import Execution, open_execution
 from evalsuite.inference import Inference, Usage
 from evalsuite.judge import Answer, JudgeResult
-from evalsuite.judging import asker, play, write_games
+from evalsuite.judging import play, write_games
 from evalsuite.loading import load
+from evalsuite.manifest import make_manifest, run_times
 from evalsuite.models import ModelSpec
 from evalsuite.preparation import Prepared, check_room, load_task_set, named_by, prepare
 from evalsuite.progress import Progress, make_progress
 from evalsuite.records import Failure, Leaderboard, TaskResult, UserError
+from evalsuite.remote_inference import RemoteInference
 from evalsuite.sandbox import Protection
 from evalsuite.store import Store
 from evalsuite.store.run_folder import FINISHED, PARTIAL, RUNNING, RunFolder
+from evalsuite.subjects import LocalSubject, ServerSubject, Subject
 
 if TYPE_CHECKING:
-    from evalsuite.harness.tasks import TaskSet
+    from evalsuite.harness.task_set import TaskSet
 
 EXIT_PART_FAILED = 4
 
@@ -171,40 +171,29 @@ def _measure(
     programs: Execution | None,
 ) -> Measured:
     """One model from weights to scored samples on disk, and its answers for the judge."""
-    from evalsuite.harness.adapter import EngineLM
-    from evalsuite.harness.evaluate import evaluate
     from evalsuite.harness.results import write_results
 
     clock = [time.monotonic()]
-    model = load(spec, prepared.weights[spec.label], config, store)
+    subject = _subject(spec, config, prepared, folder, store, progress)
     clock.append(time.monotonic())
-    progress.note(f"{spec.label}: loaded in {clock[1] - clock[0]:.1f} s")
-    for warning in model.warnings:
-        progress.note(f"note: {spec.label}: {warning}")
-
-    inference = Inference(model.engine, store, folder.run, progress, refresh=config.refresh)
-    lm = EngineLM(
-        model.tokenizer,
-        model.engine.max_length,
-        inference.score,
-        inference.generate,
-        run_seed=config.seed,
-    )
-    evaluation = evaluate(task_set, lm, model=spec.label, programs=programs)
-    about = model.about()
+    told = len(subject.notes)
+    for note in subject.notes:
+        progress.note(f"note: {spec.label}: {note}")
+    evaluation = subject.evaluate(task_set, programs)
+    for note in subject.notes[told:]:
+        progress.note(f"note: {spec.label}: {note}")
+    about = subject.about()
     # On disk before anything else is asked of the model: answering may fail, scores must not.
     written = write_results(
         folder.path, spec.label, evaluation, created=folder.created, about=about
     )
     about["folder"] = written.name
     clock.append(time.monotonic())
-    notes = [*model.warnings, *evaluation.warnings]
+    notes = [*subject.notes, *evaluation.warnings]
     answers: tuple[Answer, ...] = ()
     unanswered = ""
     try:
-        asking = asker(model.template, model.tokenizer, model.engine.max_length)
-        given, cut = asking.answers(prepared.judge.questions, inference.generate)
-        answers = tuple(given)
+        answers, cut = subject.answers(prepared.judge.questions)
         if cut:
             notes.append(f"{cut} of the judge's questions were cut on the left to fit the context")
     except Exception as error:
@@ -221,11 +210,33 @@ def _measure(
         answers,
         unanswered,
         about,
-        inference.usage,
+        subject.usage,
         times,
         tuple(notes),
-        evaluation.failures,
+        (*evaluation.failures, *subject.failed),
     )
+
+
+def _subject(
+    spec: ModelSpec,
+    config: RunConfig,
+    prepared: Prepared,
+    folder: RunFolder,
+    store: Store,
+    progress: Progress,
+) -> Subject:
+    """A model ready to be asked: loaded, or behind its server."""
+    if spec.kind == "server":
+        server = prepared.servers[spec.label]
+        remote = RemoteInference(
+            server.endpoint, store, folder.run, progress, refresh=config.refresh
+        )
+        return ServerSubject(spec, server, config, remote)
+    began = time.monotonic()
+    model = load(spec, prepared.weights[spec.label], config, store)
+    progress.note(f"{spec.label}: loaded in {time.monotonic() - began:.1f} s")
+    inference = Inference(model.engine, store, folder.run, progress, refresh=config.refresh)
+    return LocalSubject(model, config, inference, model.warnings)
 
 
 def _judge(
@@ -278,22 +289,15 @@ def _finish(
     held: Protection | None,
 ) -> Outcome:
     """Numbers into a leaderboard, a manifest and a page."""
-    from evalsuite.environment import hardware, versions
     from evalsuite.leaderboard import aggregate, write_leaderboard
     from evalsuite.leaderboard.judges import judge_summary, with_judges
     from evalsuite.leaderboard.paper import with_paper
     from evalsuite.report import build_report
 
     results = [result for part in measured.values() for result in part.results]
-    seconds = time.monotonic() - began
-    times = {
-        "seconds": round(seconds, 3),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "models": {
-            label: {name: round(value, 3) for name, value in part.seconds.items()}
-            for label, part in measured.items()
-        },
-    }
+    times = run_times(
+        time.monotonic() - began, {label: part.seconds for label, part in measured.items()}
+    )
     board = aggregate(results, failed, prepared.order, seed=config.seed, times=times)
     shots = {name: info.num_fewshot for name, info in task_set.infos.items()}
     board = with_paper(board, _base_models(prepared), shots)
@@ -301,38 +305,24 @@ def _finish(
     board = with_judges(board, judged)
     board = dataclasses.replace(board, code_execution=held.mode if held else None)
     write_leaderboard(folder.path, board)
-    manifest = {
-        "evalsuite": __version__,
-        "finished": times["finished"],
-        "command": shlex.join(["evalsuite", *_command_line()]),
-        "config": config.flags(),
-        "measured": {**config.identity(), "judge": prepared.judge.spec.name},
-        "seed": config.seed,
-        "models": [part.about for part in measured.values()],
-        "tasks": {name: dataclasses.asdict(info) for name, info in task_set.infos.items()},
-        "judging": {
-            "judge": prepared.judge.spec.name,
-            "model": prepared.judge.spec.model,
-            "endpoint": prepared.judge.spec.endpoint,
-            "served": list(games.served),
-            "games": len(games.games),
-            "pending": games.pending,
-            "calls": games.calls,
-            "from_store": games.from_store,
-            "dollars": games.dollars,
-        },
-        "code_execution": dataclasses.asdict(held) if held else None,
-        "usage": {label: dataclasses.asdict(part.usage) for label, part in measured.items()},
-        "notes": [
-            *task_set.warnings,
-            *(skip.error for skip in task_set.skipped),
-            *games.notes,
-            *judged.notes,
-            *(f"{label}: {note}" for label, part in measured.items() for note in part.notes),
-        ],
-        "versions": versions(),
-        "hardware": hardware(),
-    }
+    notes = [
+        *task_set.warnings,
+        *(skip.error for skip in task_set.skipped),
+        *games.notes,
+        *judged.notes,
+        *(f"{label}: {note}" for label, part in measured.items() for note in part.notes),
+    ]
+    manifest = make_manifest(
+        config,
+        prepared.judge.spec,
+        task_set,
+        games,
+        finished=times["finished"],
+        models=[part.about for part in measured.values()],
+        usage={label: part.usage for label, part in measured.items()},
+        held=held,
+        notes=notes,
+    )
     # The status is the last word: a run that is killed before it goes on with what it had, and one
     # with a failed part, or games that a budget left over, is gone on with by the same command.
     folder.write_manifest({**manifest, "status": RUNNING})
@@ -344,14 +334,6 @@ def _finish(
 def _base_models(prepared: Prepared) -> dict[str, str]:
     """What each model is in the registry; a folder is what its label says: llama-7b=DIR."""
     return {s.label: s.entry or s.label for s in prepared.models if s.adapter is None}
-
-
-def _command_line() -> list[str]:
-    """This process's arguments, when it was started as a command of evalsuite."""
-    program = Path(sys.argv[0]).name
-    if program == "run_eval.py":
-        return ["run", *sys.argv[1:]]
-    return sys.argv[1:] if program in ("evalsuite", "__main__.py") else ["run"]
 
 
 def _one_line(error: Exception) -> str:

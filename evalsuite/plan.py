@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING
 
 from evalsuite.config import RunConfig
 from evalsuite.engine.base import generation_input, scoring_input
-from evalsuite.engine.llama import plan as llama
-from evalsuite.engine.llama.checkpoint import open_checkpoint
 from evalsuite.judging import JudgePlan, asker, estimate
 from evalsuite.models import ModelSpec, choose_template, load_tokenizer
+from evalsuite.outline import outline
 from evalsuite.preparation import load_task_set, prepare
 from evalsuite.progress import duration, make_progress
+from evalsuite.servers import Server
+from evalsuite.subjects import conversation_tasks, task_template
 
 if TYPE_CHECKING:
     import torch
 
-    from evalsuite.harness.tasks import TaskSet
+    from evalsuite.harness.task_set import TaskSet
 
 # Of the matrix rate measured below, this much was reached by scoring packs of real tasks.
 _SCORING_SHARE = 0.5
@@ -56,6 +57,24 @@ class ModelPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerPlan:
+    """The part of a model behind a server, which is not asked what it can do."""
+
+    model: str
+    endpoint: str
+    score_requests: int
+    generate_requests: int
+
+    def describe(self) -> str:
+        """The plan as a person reads it."""
+        return (
+            f"{self.model}: behind {self.endpoint}\n"
+            f"  requests  {self.generate_requests:,} to answer, {self.score_requests:,} to score "
+            "if it gives log-probabilities of prompts"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class RunPlan:
     """What a run would take. `judge` is one line on its calls and cost; "" without such a judge.
 
@@ -63,7 +82,7 @@ class RunPlan:
     counted but their tokens are not.
     """
 
-    models: tuple[ModelPlan, ...]
+    models: tuple[ModelPlan | ServerPlan, ...]
     judge: str
     later_turns: int
 
@@ -87,7 +106,9 @@ def plan(config: RunConfig) -> RunPlan:
         cost = bill.describe(judge.spec.name, billed=judge.spec.paid)
     return RunPlan(
         tuple(
-            _plan_model(spec, prepared.weights[spec.label].folder, config, task_set, judge)
+            _plan_server(spec, prepared.servers[spec.label], task_set, judge)
+            if spec.kind == "server"
+            else _plan_model(spec, prepared.weights[spec.label].folder, config, task_set, judge)
             for spec in prepared.models
         ),
         cost,
@@ -99,6 +120,9 @@ def describe(planned: RunPlan) -> str:
     """The plan as a person reads it."""
     parts = []
     for p in planned.models:
+        if isinstance(p, ServerPlan):
+            parts.append(p.describe())
+            continue
         shared = p.total_tokens / max(p.distinct_tokens, 1)
         lines = [
             f"{p.model}: {p.parameters:,} parameters in "
@@ -124,56 +148,63 @@ def describe(planned: RunPlan) -> str:
     return "\n".join(parts)
 
 
+def _plan_server(
+    spec: ModelSpec, server: Server, task_set: TaskSet, judge: JudgePlan
+) -> ServerPlan:
+    from evalsuite.harness.plans import by_kind
+
+    kinds = by_kind(task_set.instances)
+    questions = sum(len(question.turns) for question in judge.questions)
+    return ServerPlan(
+        model=spec.label,
+        endpoint=server.endpoint.url,
+        score_requests=len(kinds.get("loglikelihood", ())),
+        generate_requests=len(kinds.get("generate_until", ())) + questions,
+    )
+
+
 def _plan_model(
     spec: ModelSpec, folder: Path, config: RunConfig, task_set: TaskSet, judge: JudgePlan
 ) -> ModelPlan:
-    import torch
-
-    from evalsuite.engine.llama.devices import worker_devices
-    from evalsuite.engine.llama.engine import resolve_dtype, resolve_limits, resolve_max_length
     from evalsuite.engine.llama.memory import free_bytes
-    from evalsuite.engine.llama.quantize import check_quantize
-    from evalsuite.harness.adapter import token_plan
+    from evalsuite.harness.planning import token_plan
 
-    checkpoint = open_checkpoint(folder)
-    devices = worker_devices(config.device, config.workers)
-    shape, device = checkpoint.config, torch.device(devices[0])
-    dtype = resolve_dtype(config.dtype, checkpoint.dtype, device, config.quantize)
-    check_quantize(config.quantize, device, dtype)
-    context = resolve_max_length(config.max_length, shape)
-    limits = resolve_limits(shape, device, dtype, config.quantize)
     tokenizer = load_tokenizer(folder, spec.label)
-    asked = token_plan(task_set, tokenizer, context, run_seed=config.seed)
+    model = outline(folder, tokenizer, config)
+    context = model.context
+    template = task_template(spec, folder, config.chat)
+    task_set, _ = conversation_tasks(task_set, template, config)
+    stop = template.stop_strings if template else ()
+    asked = token_plan(task_set, tokenizer, context, run_seed=config.seed, stop=stop)
     score, generate = asked.score, asked.generate
     asking = asker(choose_template(spec, folder), tokenizer, context)
     answers = [asking.request(question, 0) for question in judge.questions]
     # Equal requests are computed once and each kind by itself, as inference does it.
     to_score = list(dict.fromkeys(score))
     to_generate = [list(dict.fromkeys(generate)), list(dict.fromkeys(answers))]
-    packs = llama.plan_scoring(to_score, context, limits)
-    groups = [llama.plan_generation(part, context, shape, limits) for part in to_generate]
+    packs = model.plan_scoring(to_score)
+    groups = [model.plan_generation(part) for part in to_generate]
     batches = [*packs, *chain.from_iterable(groups)]
 
-    operations = 2 * shape.parameters * sum(pack.distinct_tokens for pack in packs)
-    seconds = operations / (_SCORING_SHARE * _matrix_rate(device, dtype)) if packs else 0.0
+    operations = 2 * model.parameters * sum(pack.distinct_tokens for pack in packs)
+    rate = _SCORING_SHARE * _matrix_rate(model.device, model.dtype) if packs else 1.0
+    seconds = operations / rate
     for part, its in zip(to_generate, groups, strict=True):
         for group in its:
             news = [part[i].max_new_tokens for i in group.requests]
-            seconds += llama.generation_seconds(
-                shape,
-                limits,
+            seconds += model.generation_seconds(
                 prompt_tokens=group.distinct_tokens - sum(news),
                 new_tokens=sum(news),
                 steps=max(news),
             )
-    if device.type == "cuda":  # processes on a CPU share its cores
-        seconds /= len(devices)
+    if model.device.type == "cuda":  # processes on a CPU share its cores
+        seconds /= model.devices
     return ModelPlan(
         model=spec.label,
-        parameters=shape.parameters,
-        dtype=str(dtype).removeprefix("torch."),
+        parameters=model.parameters,
+        dtype=str(model.dtype).removeprefix("torch."),
         quantize=config.quantize,
-        device=str(device),
+        device=str(model.device),
         score_requests=len(score),
         generate_requests=len(generate) + len(answers),
         distinct_tokens=sum(batch.distinct_tokens for batch in batches),
@@ -181,10 +212,8 @@ def _plan_model(
         most_new_tokens=sum(request.max_new_tokens for request in chain(*to_generate)),
         truncated=sum(scoring_input(request, context)[1] > 0 for request in score)
         + sum(generation_input(request, context)[2] > 0 for request in [*generate, *answers]),
-        memory_bytes=llama.memory_bytes(
-            shape, limits, packs, list(chain.from_iterable(groups)), quantize=config.quantize
-        ),
-        free_bytes=free_bytes(device),
+        memory_bytes=model.memory_bytes(packs, list(chain.from_iterable(groups))),
+        free_bytes=free_bytes(model.device),
         seconds=seconds,
         impossible=tuple(asked.impossible.values()),
     )

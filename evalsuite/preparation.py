@@ -6,30 +6,35 @@ The first step of a run and of a plan. Loads no weights and asks no engine.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evalsuite.config import RunConfig
-from evalsuite.engine.llama.checkpoint import check_checkpoint
 from evalsuite.harness.catalog import LIBRARY_PREFIX, TaskSpec, is_file, resolve
 from evalsuite.judging import JudgePlan, prepare_judge
+from evalsuite.loading import check_devices, check_flags, check_folder
 from evalsuite.models import ModelSpec, Weights, check_tokenizer, locate_all, resolve_models
 from evalsuite.records import Failure, UserError
+from evalsuite.servers import Server, reach, resolve_servers
+from evalsuite.subjects import task_template
 
 if TYPE_CHECKING:
-    from evalsuite.harness.tasks import TaskSet
+    from evalsuite.harness.task_set import TaskSet
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """The names of a config, made sure of: models that lie on disk and are whole, tasks, a judge.
 
-    `models` are those whose weights are there, `missing` says of the others why not.
+    `models` are those whose weights are there or whose server can be asked, `missing` says of the
+    others why not.
     """
 
     models: tuple[ModelSpec, ...]
     weights: Mapping[str, Weights]
+    servers: Mapping[str, Server]
     missing: tuple[Failure, ...]
     tasks: tuple[TaskSpec, ...]
     judge: JudgePlan
@@ -49,26 +54,40 @@ def prepare(config: RunConfig, *, spends: bool = True) -> Prepared:
         UserError: a model, a checkpoint's file, a task or a judge that is not what it should be,
             or no model's weights can be had.
     """
+    check_flags(config)
     models = resolve_models(config.models, config.revision, config.template)
     tasks = resolve(config.tasks or default_tasks(models))
     if config.data_dir is not None and not config.data_dir.is_dir():
         raise UserError(f"--data-dir {config.data_dir}: no such folder")
     judge = prepare_judge(config, models, spends=spends)
-    weights, unavailable = locate_all(models)
-    if not weights:
-        raise UserError("\n".join(str(error) for error in unavailable))
+    servers = resolve_servers(
+        models,
+        os.environ,
+        api_key_env=config.api_key_env,
+        judge_url=judge.spec.endpoint,
+    )
+    weights, unavailable = locate_all([spec for spec in models if spec.kind != "server"])
+    failures = [Failure(error.label, "", "load", str(error)) for error in unavailable]
+    if spends:
+        servers, unreached = _reach_all(servers, config.chat)
+        failures += unreached
+    if not weights and not servers:
+        raise UserError("\n".join(failure.error for failure in failures))
     for label, its in weights.items():
-        check_checkpoint(its.folder)
+        check_folder(its.folder, config.engine)
         check_tokenizer(its.folder, label)
-    if len(weights) < 2:
+    for spec in models:
+        if spec.label in weights:
+            task_template(spec, weights[spec.label].folder, config.chat)
+    there = [spec for spec in models if spec.label in weights or spec.label in servers]
+    if len(there) < 2:
         judge = dataclasses.replace(judge, questions=())  # there is nobody left to play against
-    from evalsuite.engine.llama.devices import worker_devices  # imports torch: after the rest
-
-    worker_devices(config.device, config.workers)
+    check_devices(config)  # imports torch: after the rest
     return Prepared(
-        tuple(spec for spec in models if spec.label in weights),
+        tuple(there),
         weights,
-        tuple(Failure(error.label, "", "load", str(error)) for error in unavailable),
+        servers,
+        tuple(failures),
         tuple(tasks),
         judge,
     )
@@ -77,9 +96,13 @@ def prepare(config: RunConfig, *, spends: bool = True) -> Prepared:
 def check_room(config: RunConfig, prepared: Prepared) -> None:
     """Makes sure that every model fits into memory as the config wants it, before any is loaded.
 
+    Only the memory of our own engine is known beforehand.
+
     Raises:
         UserError: one does not fit, with what would; or it can't be quantised here.
     """
+    if config.engine != "torch" or not prepared.weights:
+        return
     from evalsuite.engine.llama.devices import ranks_needed, worker_devices
 
     devices = worker_devices(config.device, config.workers)
@@ -90,6 +113,18 @@ def check_room(config: RunConfig, prepared: Prepared) -> None:
     }
     for weights in prepared.weights.values():
         ranks_needed(weights.folder, devices, settings)
+
+
+def _reach_all(servers: Mapping[str, Server], chat: str) -> tuple[dict[str, Server], list[Failure]]:
+    """The servers that can be asked, with what they can do; and why the others can't."""
+    reached: dict[str, Server] = {}
+    failures: list[Failure] = []
+    for label, server in servers.items():
+        try:
+            reached[label] = reach(server, chat)
+        except UserError as error:
+            failures.append(Failure(label, "", "load", f"{label}: {error}"))
+    return reached, failures
 
 
 def default_tasks(models: Sequence[ModelSpec]) -> tuple[str, ...]:

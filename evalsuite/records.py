@@ -73,6 +73,49 @@ class GenerateResponse:
     truncated: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class TextRequest:
+    """What a model behind a server is asked, as text: it has the tokenizer.
+
+    `prompt` is a text to go on with, or with `chat` a JSON list of messages. With a `continuation`
+    the question is how likely that is after the prompt; else an answer is wanted, as in a
+    GenerateRequest.
+    """
+
+    prompt: str
+    chat: bool = False
+    continuation: str | None = None
+    max_new_tokens: int = 0
+    stop: tuple[str, ...] = ()
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TextReply:
+    """A server's answer to a TextRequest: `text`, or for a continuation `logprob` and `is_greedy`.
+
+    `finish` is the server's reason, `served` the model id that it returned; token counts are None
+    when it told none.
+    """
+
+    text: str = ""
+    finish: str | None = None
+    served: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    logprob: float | None = None
+    is_greedy: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoReply:
+    """A request that got no answer after all retries, and why: never a wrong answer."""
+
+    error: str
+
+
 Request = ScoreRequest | GenerateRequest
 Response = ScoreResponse | GenerateResponse
 

@@ -8,8 +8,7 @@ requests are batched or stored.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from lm_eval.api.model import TemplateLM
@@ -21,8 +20,9 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from evalsuite.harness.collector import resting
 from evalsuite.harness.encoding import TextEncoder
+from evalsuite.harness.plans import TokenPlan, TooLongError, by_kind
 from evalsuite.harness.sampling import generation_settings, request_seed
-from evalsuite.harness.tasks import TaskSet
+from evalsuite.harness.task_set import TaskSet
 from evalsuite.records import (
     GenerateRequest,
     GenerateResponse,
@@ -37,35 +37,13 @@ Generate = Callable[[list[GenerateRequest]], Sequence[GenerateResponse]]
 CHUNK = 8192  # instances tokenised at a time: enough for all cores, and their texts fit in memory
 
 
-@dataclass
-class TokenPlan:
-    """All requests of a run in the order in which they are asked.
-
-    `parts` holds for each of lm-eval's request kinds its instances, one entry a repeat, each with
-    the slice of `score` or `generate` that answers it (rolling likelihoods take several windows).
-    `impossible` says of tasks that can't be asked why not; they have no requests in the plan.
-    """
-
-    score: list[ScoreRequest] = field(default_factory=list)
-    generate: list[GenerateRequest] = field(default_factory=list)
-    parts: dict[str, list[tuple[Any, slice]]] = field(default_factory=dict)
-    impossible: dict[str, str] = field(default_factory=dict)
-
-
-class _TooLongError(Exception):
-    """A continuation of `tokens` tokens that is longer than the context."""
-
-    def __init__(self, tokens: int) -> None:
-        super().__init__(tokens)
-        self.tokens = tokens
-
-
 class EngineLM(TemplateLM):
     """What lm-eval takes for a model: rank 0 of 1, exact, without caches of its own.
 
     `tokenizer` is a transformers tokenizer, `max_length` the model's context in tokens. `score` and
     `generate` answer lists of requests in order. `run_seed` and a request's task, document and
-    repeat give the seed of a sampled generation. `truncated` counts, by task and document, the
+    repeat give the seed of a sampled generation. `stop` ends answers besides a task's own stop
+    strings: where a turn of a chat format ends. `truncated` counts, by task and document, the
     requests that lost tokens because they were longer than the context.
     """
 
@@ -77,15 +55,18 @@ class EngineLM(TemplateLM):
         generate: Generate,
         *,
         run_seed: int = 1234,
+        stop: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.run_seed = run_seed
+        self._stop = tuple(stop)
         self.truncated: Counter[tuple[str, int]] = Counter()
+        self.lost: set[tuple[str, int]] = set()  # an engine answers everything, or raises
         self._score, self._generate = score, generate
         self._encoder: TextEncoder | None = None
-        self._answers: dict[str, list[Any]] = {}
+        self._answers: dict[str, list[tuple[Any, Any]]] = {}  # an instance and its answer
 
     # ---- tokens: the hf backend's rules ----------------------------------------------------------
 
@@ -136,6 +117,17 @@ class EngineLM(TemplateLM):
                 return plan
             impossible |= faults
 
+    def plan_tasks(self, task_set: TaskSet) -> TokenPlan:
+        """The plan of a task set: a family that a member is impossible of is not asked at all."""
+        plan = self.plan(by_kind(task_set.instances))
+        left = task_set.without(plan.impossible)
+        if len(left.tasks) + len(plan.impossible) == len(task_set.tasks):
+            return plan
+        impossible = plan.impossible
+        plan = self.plan(by_kind(left.instances))
+        plan.impossible = impossible
+        return plan
+
     def _plan_all(self, plan: TokenPlan, instances: Mapping[str, Sequence[Any]]) -> dict[str, str]:
         """Fills a plan; what is wrong with tasks, by name, makes the plan void."""
         faults: dict[str, str] = {}
@@ -159,7 +151,7 @@ class EngineLM(TemplateLM):
                     previous = instance
                     try:
                         part.append((instance, add(plan, instance, repeat, contexts)))
-                    except _TooLongError as error:
+                    except TooLongError as error:
                         documents = too_long.setdefault(instance.task_name, {})
                         tokens = max(error.tokens, documents.get(instance.doc_id, 0))
                         documents[instance.doc_id] = tokens
@@ -185,7 +177,7 @@ class EngineLM(TemplateLM):
                 f"{continuation!r} has no tokens of its own and can't be scored."
             )
         if len(right) > self.max_length:
-            raise _TooLongError(len(right))
+            raise TooLongError(len(right))
         plan.score.append(ScoreRequest(left, right))
         return slice(len(plan.score) - 1, len(plan.score))
 
@@ -242,7 +234,8 @@ class EngineLM(TemplateLM):
     def _stops(self, until: Sequence[str]) -> tuple[str, ...]:
         """Stop strings as the hf backend has them: the task's and EOS as text, no empty ones."""
         eos = self.tokenizer.decode(self.eot_token_id, skip_special_tokens=False)
-        return tuple(stop for stop in handle_stop_sequences(list(until), eos=eos) if stop)
+        stops = handle_stop_sequences([*until, *self._stop], eos=eos)
+        return tuple(dict.fromkeys(stop for stop in stops if stop))
 
     # ---- asking the engine -----------------------------------------------------------------------
 
@@ -253,7 +246,7 @@ class EngineLM(TemplateLM):
         are exactly those of `token_requests`. Returns of the tasks that can't be asked why not:
         lm-eval must not ask for them. Raises UserError when that is all of them.
         """
-        plan = self.plan(by_kind(task_set.instances))
+        plan = self.plan_tasks(task_set)
         if plan.impossible and not any(plan.parts.values()):
             raise UserError("\n".join(plan.impossible.values()))
         self._answers = self._run(plan)
@@ -264,8 +257,13 @@ class EngineLM(TemplateLM):
 
         An instance comes once a repeat, as lm-eval will ask for it.
         """
-        instances = by_kind(task_set.instances).get("generate_until", [])
-        return list(zip(instances, self._answers.get("generate_until", ()), strict=True))
+        answers = self._answers.get("generate_until", ())
+        return [item for item in answers if item[0].task_name in task_set.tasks]
+
+    def keep(self, tasks: Collection[str]) -> None:
+        """Forget the answers of other tasks: lm-eval won't ask for them."""
+        for kind, items in self._answers.items():
+            self._answers[kind] = [item for item in items if item[0].task_name in tasks]
 
     def seed_of(self, instance: Any, repeat: int) -> int | None:
         """The seed of one sample of a generation; None where nothing is drawn."""
@@ -275,13 +273,13 @@ class EngineLM(TemplateLM):
             return None
         return request_seed(self.run_seed, instance, repeat)
 
-    def _run(self, plan: TokenPlan) -> dict[str, list[Any]]:
+    def _run(self, plan: TokenPlan) -> dict[str, list[tuple[Any, Any]]]:
         scored = self._score(plan.score) if plan.score else ()
         generated = self._generate(plan.generate) if plan.generate else ()
-        answers: dict[str, list[Any]] = {}
+        answers: dict[str, list[tuple[Any, Any]]] = {}
         for kind, part in plan.parts.items():
             responses: Sequence[Any] = generated if kind == "generate_until" else scored
-            answers[kind] = [self._answer(kind, i, responses[where]) for i, where in part]
+            answers[kind] = [(i, self._answer(kind, i, responses[where])) for i, where in part]
         return answers
 
     def _answer(self, kind: str, instance: Any, responses: Sequence[Any]) -> Any:
@@ -302,11 +300,11 @@ class EngineLM(TemplateLM):
             answers = self._answers.pop(kind)
             if len(answers) != len(requests):
                 raise RuntimeError(f"{len(requests)} {kind} requests, {len(answers)} planned")
-            return answers
+            return [answer for _, answer in answers]
         plan = self.plan({kind: requests})
         if plan.impossible:
             raise UserError("\n".join(plan.impossible.values()))
-        return self._run(plan)[kind]
+        return [answer for _, answer in self._run(plan)[kind]]
 
     def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """(log probability, whether greedy) of each instance's continuation."""
@@ -323,40 +321,6 @@ class EngineLM(TemplateLM):
     def _loglikelihood_tokens(self, requests: Any, **_: Any) -> list[tuple[float, bool]]:
         pairs = [ScoreRequest(tuple(left), tuple(right)) for _, left, right in requests]
         return [(response.logprob, response.is_greedy) for response in self._score(pairs)]
-
-
-# ---- plain functions -----------------------------------------------------------------------------
-
-
-def token_plan(
-    task_set: TaskSet, tokenizer: Any, max_length: int, run_seed: int = 1234
-) -> TokenPlan:
-    """Every token request of a run, in the order in which it will be asked; nothing is computed."""
-
-    def never(_: Any) -> Any:
-        raise RuntimeError("planning asks no engine")
-
-    lm = EngineLM(tokenizer, max_length, never, never, run_seed=run_seed)
-    return lm.plan(by_kind(task_set.instances))
-
-
-def token_requests(
-    task_set: TaskSet, tokenizer: Any, max_length: int, run_seed: int = 1234
-) -> tuple[list[ScoreRequest], list[GenerateRequest]]:
-    """The requests of `token_plan` alone. Raises UserError when a task can't be asked."""
-    plan = token_plan(task_set, tokenizer, max_length, run_seed)
-    if plan.impossible:
-        raise UserError("\n".join(plan.impossible.values()))
-    return plan.score, plan.generate
-
-
-def by_kind(instances: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-    """Instances by request kind, each as often as it repeats: the lists that lm-eval will ask."""
-    kinds: dict[str, list[Any]] = {}
-    for items in instances.values():
-        for instance in items:
-            kinds.setdefault(instance.request_type, []).extend([instance] * instance.repeats)
-    return kinds
 
 
 def _parted(instance: Any) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from evalsuite.harness import code_eval
-from evalsuite.harness.tasks import TaskSet
+from evalsuite.harness.task_set import TaskSet
 from evalsuite.records import UserError
 from evalsuite.sandbox.records import Case, Outcome, Protection
 
@@ -99,6 +99,7 @@ def _collect(
     copies = dict(zip(map(id, task_set.instances[name]), fresh, strict=True))
     for instance, text in answers:
         copies[id(instance)].resps.append(text)
+    fresh = [copy for copy in fresh if copy.resps]  # a server may have left some unanswered
     by_document: dict[int, list[Any]] = defaultdict(list)
     for copy in fresh:
         by_document[copy.doc_id].append(copy)

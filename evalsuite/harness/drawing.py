@@ -60,6 +60,13 @@ def choose(
     return drawn
 
 
+def documents(
+    limit: int | None, drawn: Mapping[str, Sequence[int]] | None, task: str
+) -> dict[str, Any]:
+    """What a task's `build_all_requests` is told of its documents."""
+    return {"limit": limit} if drawn is None else {"samples": drawn[task]}
+
+
 def notes(specs: Sequence[TaskSpec]) -> list[str]:
     """That documents were drawn, and what so few of them can show."""
     numbers = sorted({spec.documents for spec in specs if spec.documents is not None})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,8 +18,10 @@ from evalsuite.harness.adapter import EngineLM
 from evalsuite.harness.code import Programs, run_programs
 from evalsuite.harness.code_eval import judging
 from evalsuite.harness.families import fold
+from evalsuite.harness.infos import metric_name
 from evalsuite.harness.lost import ScorerErrors
-from evalsuite.harness.tasks import TaskSet, metric_name
+from evalsuite.harness.remote import ServerLM
+from evalsuite.harness.task_set import Chat, TaskSet
 from evalsuite.records import Failure, MetricResult, TaskInfo, TaskResult
 
 # Means have a standard error in closed form; other metrics are resampled this often. lm-eval's
@@ -65,24 +67,30 @@ class Evaluation:
     warnings: tuple[str, ...] = ()
     failures: tuple[Failure, ...] = ()
     code_execution: str | None = None
+    chat: Chat | None = None
 
 
 def evaluate(
-    task_set: TaskSet, lm: EngineLM, *, model: str, programs: Programs | None = None
+    task_set: TaskSet, lm: EngineLM | ServerLM, *, model: str, programs: Programs | None = None
 ) -> Evaluation:
     """Evaluate the model called `model`: ask for everything first, then let lm-eval score it.
 
-    `programs` runs those that the model wrote, for tasks that want it. Raises what the engine
-    raises, and UserError for requests that can't be made.
+    `programs` runs those that the model wrote, for tasks that want it. Documents that `lm` has no
+    answer for (its `lost`) are left out and counted as errors; a task without any answer has no
+    result. Raises what the engine raises, and UserError for requests that can't be made.
     """
     from lm_eval.evaluator import evaluate as lm_evaluate
 
     lm.truncated.clear()
     failed = lm.prefetch(task_set)
-    asked = task_set.without(failed)
+    asked = task_set.without({*failed, *_unanswered(task_set, lm)})
+    failures = [Failure(model, name, "plan", why) for name, why in task_set.lost(failed).items()]
+    if not asked.tasks:
+        return _nothing(task_set, model, failures)
+    lm.keep(asked.tasks)
     with lmeval.quiet() as log, lmeval.aggregating():
         verdicts = run_programs(asked, lm.generated(asked), programs)
-        with _prepared(asked) as scoring, judging(verdicts.judge):
+        with _prepared(asked, lm.lost) as scoring, judging(verdicts.judge):
             raw = lm_evaluate(
                 lm,
                 {"tasks": dict(asked.tasks), "groups": dict(asked.groups)},
@@ -107,7 +115,6 @@ def evaluate(
                 sample["programs"] = verdicts.lines(name, sample["filter"], place)
     scoring.mark(samples)
     lines, unscored = _lines(model, asked, raw, samples, lm)
-    failures = [Failure(model, name, "plan", why) for name, why in asked.lost(failed).items()]
     return Evaluation(
         model=model,
         results=lines,
@@ -119,17 +126,45 @@ def evaluate(
         tokenizer=_tokenizer_fields(lm),
         warnings=tuple(log.messages),
         failures=(*failures, *(Failure(model, name, "score", why) for name, why in unscored)),
+        chat=task_set.chat,
+    )
+
+
+def _unanswered(task_set: TaskSet, lm: EngineLM | ServerLM) -> set[str]:
+    """The tasks none of whose documents has an answer."""
+    return {
+        name
+        for name, items in task_set.instances.items()
+        if items and all((name, instance.doc_id) in lm.lost for instance in items)
+    }
+
+
+def _nothing(task_set: TaskSet, model: str, failures: Sequence[Failure]) -> Evaluation:
+    return Evaluation(
+        model,
+        results=(),
+        raw={},
+        samples={},
+        limit=task_set.limit,
+        seed=task_set.seed,
+        tokenizer={},
+        failures=tuple(failures),
+        chat=task_set.chat,
     )
 
 
 @contextmanager
-def _prepared(task_set: TaskSet) -> Iterator[ScorerErrors]:
-    """lm-eval finds its requests built: fresh copies, so that no model sees another's answers."""
+def _prepared(task_set: TaskSet, lost: Collection[tuple[str, int]]) -> Iterator[ScorerErrors]:
+    """lm-eval finds its requests built: fresh copies, so that no model sees another's answers.
+
+    Documents in `lost`, by task and number, are not there for it.
+    """
     fresh = task_set.fresh()
     errors = ScorerErrors()
     try:
         for name, task in task_set.tasks.items():
-            task._instances = fresh[name]
+            task._instances = [i for i in fresh[name] if (name, i.doc_id) not in lost]
+            task.doc_iterator = _without(task.doc_iterator, name, lost)
             task.build_all_requests = lambda **_: None  # hides the method of the class
             errors.watch(name, task)
         yield errors
@@ -137,10 +172,24 @@ def _prepared(task_set: TaskSet) -> Iterator[ScorerErrors]:
         for name, task in task_set.tasks.items():
             task.__dict__.pop("build_all_requests", None)
             task.__dict__.pop("process_results", None)
+            task.__dict__.pop("doc_iterator", None)
             task._instances = list(task_set.instances[name])
 
 
-def _seeds(task_set: TaskSet, name: str, lm: EngineLM) -> dict[int, list[list[int | None]]]:
+def _without(
+    documents: Callable[..., Iterator[tuple[int, Any]]],
+    name: str,
+    lost: Collection[tuple[str, int]],
+) -> Callable[..., Iterator[tuple[int, Any]]]:
+    def left(**options: Any) -> Iterator[tuple[int, Any]]:
+        return ((number, doc) for number, doc in documents(**options) if (name, number) not in lost)
+
+    return left
+
+
+def _seeds(
+    task_set: TaskSet, name: str, lm: EngineLM | ServerLM
+) -> dict[int, list[list[int | None]]]:
     """The seeds of a task's samples by document, in the form of lm-eval's `resps`."""
     seeds: dict[int, list[list[int | None]]] = defaultdict(list)
     for instance in sorted(task_set.instances[name], key=lambda instance: instance.idx):
@@ -157,7 +206,7 @@ def _lines(
     task_set: TaskSet,
     raw: Mapping[str, Any],
     samples: Mapping[str, Sequence[Mapping[str, Any]]],
-    lm: EngineLM,
+    lm: EngineLM | ServerLM,
 ) -> tuple[tuple[TaskResult, ...], list[tuple[str, str]]]:
     """The results, a family's as one, and of the lines that have none why not."""
     lines, unscored = [], []
@@ -189,7 +238,7 @@ def _task_result(
     info: TaskInfo,
     raw: Mapping[str, Any],
     samples: Sequence[Mapping[str, Any]],
-    lm: EngineLM,
+    lm: EngineLM | ServerLM,
 ) -> TaskResult:
     from lm_eval.api.metrics import mean
 
@@ -228,11 +277,13 @@ def _task_result(
         n=len(first),
         item_ids=_item_ids(first),
         truncated=sum(count for (task, _), count in lm.truncated.items() if task == name),
-        errors=len(lost),
+        errors=len(lost) + sum(task == name for task, _ in lm.lost),
     )
 
 
-def _tokenizer_fields(lm: EngineLM) -> dict[str, Any]:
+def _tokenizer_fields(lm: EngineLM | ServerLM) -> dict[str, Any]:
+    if isinstance(lm, ServerLM):
+        return {}  # the server keeps it to itself
     tokenizer = lm.tokenizer
     return {
         "tokenizer_pad_token": [tokenizer.pad_token, str(tokenizer.pad_token_id)],

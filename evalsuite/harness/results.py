@@ -36,7 +36,7 @@ def write_results(
     from lm_eval.utils import handle_non_serializable, hash_string
 
     date = created.replace(tzinfo=None).isoformat(timespec="microseconds").replace(":", "-")
-    folder = safe_name(model)
+    folder, chat = safe_name(model), evaluation.chat
     hashes = {
         task: hash_string(
             "".join(s["doc_hash"] + s["prompt_hash"] + s["target_hash"] for s in samples)
@@ -63,9 +63,9 @@ def write_results(
         "model_name_sanitized": folder,
         "system_instruction": None,
         "system_instruction_sha": None,
-        "fewshot_as_multiturn": None,
-        "chat_template": None,
-        "chat_template_sha": None,
+        "fewshot_as_multiturn": chat.turns if chat else None,
+        "chat_template": chat.source if chat else None,
+        "chat_template_sha": hash_string(chat.source) if chat else None,
         "total_evaluation_time_seconds": None,  # in the manifest: the same run gives the same file
     }
     dumped = json.dumps(content, indent=2, default=handle_non_serializable, ensure_ascii=False)

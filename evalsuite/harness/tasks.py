@@ -6,21 +6,23 @@ documents; it must not know a model or a tokenizer, so one TaskSet serves every 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from evalsuite.harness import code_eval, lmeval
 from evalsuite.harness import datasets as data
-from evalsuite.harness.catalog import CAPABILITIES, TaskSpec, data_capabilities
+from evalsuite.harness.catalog import TaskSpec
 from evalsuite.harness.collector import resting
-from evalsuite.harness.drawing import choose, notes
-from evalsuite.harness.families import Family, families, load_own, prune
+from evalsuite.harness.drawing import choose, documents, notes
+from evalsuite.harness.families import families, load_own, prune
 from evalsuite.harness.faults import task_errors
+from evalsuite.harness.infos import task_infos
 from evalsuite.harness.shots import check_shots, set_shots
-from evalsuite.records import Failure, TaskInfo, UserError
+from evalsuite.harness.task_set import TaskSet
+from evalsuite.records import Failure, UserError
 
 
 @dataclass(frozen=True)
@@ -33,67 +35,6 @@ class CodePolicy:
 
     refused: Callable[[], str] = str
     bare: bool = False
-
-
-@dataclass(frozen=True)
-class TaskSet:
-    """Tasks that are ready to be asked.
-
-    `instances` are lm-eval's requests by task, in its order; they are never answered themselves:
-    `fresh()` makes the copies that one model's answers go into. `limit` is the number of documents
-    a task that was asked for, `seed` that of the few-shot examples. `infos` are the lines of a
-    report: a task each, or a family of tasks (`families`). `drawn` are the documents' indices by
-    task where a suite draws them (then of all tasks, and `limit` is in them), else None. `code` are
-    the tasks that run what the model wrote, `skipped` says of those left out for it why.
-    """
-
-    tasks: Mapping[str, Any]
-    groups: Mapping[str, Any]
-    infos: Mapping[str, TaskInfo]
-    instances: Mapping[str, Sequence[Any]]
-    warnings: tuple[str, ...] = ()
-    limit: int | None = None
-    seed: int = 1234
-    code: frozenset[str] = frozenset()
-    skipped: tuple[Failure, ...] = ()
-    families: Mapping[str, Family] = field(default_factory=dict)
-    drawn: Mapping[str, Sequence[int]] | None = None
-
-    def fresh(self) -> dict[str, list[Any]]:
-        """Copies of all instances with no answers in them, by task."""
-        from lm_eval.api.instance import Instance
-
-        return {
-            name: [Instance(i.request_type, i.doc, i.arguments, i.idx, i.metadata) for i in items]
-            for name, items in self.instances.items()
-        }
-
-    def without(self, names: Collection[str]) -> TaskSet:
-        """The set without some tasks, and without the families that they are members of."""
-        broken = {f.name for f in self.families.values() if not set(names).isdisjoint(f.members)}
-        gone = {*names, *(m for name in broken for m in self.families[name].members)}
-        if not gone:
-            return self
-        return replace(
-            self,
-            tasks={name: task for name, task in self.tasks.items() if name not in gone},
-            groups={
-                name: group
-                for name, group in self.groups.items()
-                if gone.isdisjoint(task.task_name for task in group.get_all_tasks())
-            },
-            infos={name: info for name, info in self.infos.items() if name not in gone | broken},
-            instances={name: its for name, its in self.instances.items() if name not in gone},
-            families={name: f for name, f in self.families.items() if name not in broken},
-        )
-
-    def lost(self, reasons: Mapping[str, str]) -> dict[str, str]:
-        """`reasons` by task as reasons by line: a family's is that of its first such member."""
-        owner = {member: f.name for f in self.families.values() for member in f.members}
-        lost: dict[str, str] = {}
-        for name, reason in reasons.items():
-            lost.setdefault(owner.get(name, name), reason)
-        return lost
 
 
 def load_tasks(
@@ -158,15 +99,12 @@ def load_tasks(
             task.set_fewshot_seed(seed=seed)
         for name, task in tasks.items():
             with task_errors(name, place), lmeval.examples_once(task):
-                if drawn is None:
-                    task.build_all_requests(limit=limit, rank=0, world_size=1)
-                else:
-                    task.build_all_requests(samples=drawn[name], rank=0, world_size=1)
+                task.build_all_requests(**documents(limit, drawn, name), rank=0, world_size=1)
     lines = families(groups)
     return TaskSet(
         tasks=tasks,
         groups=groups,
-        infos=_infos(tasks, lines, asked),
+        infos=task_infos(tasks, lines, asked),
         instances={name: tuple(task.instances) for name, task in tasks.items()},
         warnings=(*notes(specs), *warnings, *log.messages),
         limit=limit,
@@ -259,102 +197,3 @@ def _definitions(spec: TaskSpec, index: Mapping[str, Any]) -> Iterator[tuple[str
             yield str(item.get("task") or item.get("group")), item
             if isinstance(name := item.get("task") or item.get("group"), str):
                 waiting.append(name)
-
-
-# ---- what a task is ------------------------------------------------------------------------------
-
-
-def _infos(
-    tasks: Mapping[str, Any], lines: Mapping[str, Family], asked: Mapping[str, TaskSpec]
-) -> dict[str, TaskInfo]:
-    """The lines of a report in the tasks' order: a family stands where its first member does."""
-    family_of = {member: family for family in lines.values() for member in family.members}
-    infos: dict[str, TaskInfo] = {}
-    for name, task in tasks.items():
-        family = family_of.get(name)
-        if family is None:
-            infos[name] = _info(name, task, asked[name])
-        elif family.name not in infos:
-            infos[family.name] = _family_info(family, tasks, asked[name])
-    return infos
-
-
-def _info(name: str, task: Any, spec: TaskSpec) -> TaskInfo:
-    config = task.config
-    metadata = config.metadata if isinstance(config.metadata, Mapping) else {}
-    return TaskInfo(
-        name=name,
-        capability=_capability(metadata, spec, task),
-        version=str(task.VERSION),
-        output_type=str(task.OUTPUT_TYPE),
-        num_fewshot=int(config.num_fewshot or 0),
-        primary=_primary(name, task, spec.primary or metadata.get("primary")),
-        description=str(metadata.get("description", spec.description)),
-        source=_data_source(config),
-    )
-
-
-def _family_info(family: Family, tasks: Mapping[str, Any], spec: TaskSpec) -> TaskInfo:
-    members = [tasks[name] for name in family.members]
-    first = members[0]
-    declared = spec.primary or family.metadata.get("primary") or next(iter(family.metrics))
-    if str(declared).partition(",")[0] not in family.metrics:
-        raise UserError(
-            f"The group {family.name} declares the primary metric {declared}, but aggregates "
-            f"{', '.join(family.metrics)}."
-        )
-    return TaskInfo(
-        name=family.name,
-        capability=_capability(family.metadata, spec, first),
-        version=family.version,
-        output_type=str(first.OUTPUT_TYPE),
-        num_fewshot=max(int(task.config.num_fewshot or 0) for task in members),
-        primary=_primary(family.name, first, declared),
-        description=str(family.metadata.get("description", spec.description)),
-        source=", ".join(dict.fromkeys(str(t.config.dataset_path or "") for t in members)),
-        members=family.members,
-    )
-
-
-def _capability(metadata: Mapping[str, Any], spec: TaskSpec, task: Any) -> str:
-    """What the definition says, else our folder, else what our tasks on the same data are for."""
-    capability = str(metadata.get("capability", spec.capability))
-    if capability not in CAPABILITIES:
-        capability = data_capabilities().get(str(getattr(task.config, "dataset_path", "")), "other")
-    return capability
-
-
-def _primary(name: str, task: Any, declared: object) -> str:
-    """The metric that ranks: the one the metadata declares, else the first of the metric list."""
-    metrics = list(_announced(task))
-    if declared is not None and str(declared).partition(",")[0] not in metrics:
-        raise UserError(
-            f"The task {name} declares the primary metric {declared}, but has {', '.join(metrics)}."
-        )
-    metric, _, chosen = str(declared if declared is not None else metrics[0]).partition(",")
-    return metric_name(metric, chosen or task._filters[0].name)
-
-
-def _announced(task: Any) -> Iterator[str]:
-    """The metrics that a task will report, as far as its definition tells."""
-    kwargs = getattr(task, "_metric_fn_kwargs", {})
-    for metric in task.aggregation():
-        k = kwargs.get(metric, {}).get("k") if metric == "pass_at_k" else None
-        yield from (f"pass@{n}" for n in k) if isinstance(k, list) else [metric]
-
-
-def metric_name(metric: str, filter_name: str) -> str:
-    """A metric's name in our records: lm-eval's, with the filter when it is not the plain one."""
-    return metric if filter_name == "none" else f"{metric},{filter_name}"
-
-
-def _data_source(config: Any) -> str:
-    files = (config.dataset_kwargs or {}).get("data_files")
-    if files:
-        per_split = files.values() if isinstance(files, Mapping) else [files]
-        names = [n for item in per_split for n in ([item] if isinstance(item, str) else item)]
-        return ", ".join(dict.fromkeys(Path(n).name for n in names))
-    if not config.dataset_path:
-        return ""
-    suffix = f" ({config.dataset_name})" if config.dataset_name else ""
-    return f"{config.dataset_path}{suffix}"

@@ -6,6 +6,7 @@ that it is given.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,13 @@ from typing import Any
 from evalsuite.judge.questions import answer_prompts, is_plain
 from evalsuite.judge.records import Answer, Question
 from evalsuite.models import ChatEncoder, ChatTemplate
-from evalsuite.records import GenerateRequest, GenerateResponse
+from evalsuite.records import (
+    GenerateRequest,
+    GenerateResponse,
+    NoReply,
+    TextRequest,
+    UserError,
+)
 
 # What MT-bench gives an answer; a small context gives half of itself.
 MOST_NEW_TOKENS = 1024
@@ -75,3 +82,43 @@ class Asker:
     @cached_property
     def _encoder(self) -> ChatEncoder:
         return ChatEncoder(self.tokenizer, self.template)
+
+
+@dataclass(frozen=True)
+class TextAsker:
+    """Puts questions to a model behind a server: as messages (`chat`), or by a template as text."""
+
+    chat: bool
+    template: ChatTemplate | None
+
+    def answers(
+        self, questions: Sequence[Question], ask: Callable[[list[TextRequest]], Sequence[Any]]
+    ) -> tuple[Answer, ...]:
+        """The model's answers to all turns; `ask` is called once a turn.
+
+        Raises:
+            UserError: a question got no reply.
+        """
+        given: list[list[str]] = [[] for _ in questions]
+        for turn in range(max((len(question.turns) for question in questions), default=0)):
+            asked = [i for i, question in enumerate(questions) if turn < len(question.turns)]
+            requests = [self._request(questions[i], turn, given[i]) for i in asked]
+            for i, reply in zip(asked, ask(requests), strict=True):
+                if isinstance(reply, NoReply):
+                    raise UserError(reply.error)
+                given[i].append(reply.text.strip())
+        return tuple(
+            Answer(question.question_id, tuple(turns))
+            for question, turns in zip(questions, given, strict=True)
+        )
+
+    def _request(self, question: Question, turn: int, previous: Sequence[str]) -> TextRequest:
+        messages = answer_prompts(question, turn, previous)
+        if self.chat:
+            text = json.dumps([dict(message) for message in messages], ensure_ascii=False)
+            return TextRequest(text, chat=True, max_new_tokens=MOST_NEW_TOKENS)
+        if is_plain(question) or self.template is None:
+            return TextRequest(question.turns[turn], max_new_tokens=_LINE_TOKENS, stop=("\n",))
+        stop = self.template.stop_strings
+        text = self.template.render(messages)
+        return TextRequest(text, max_new_tokens=MOST_NEW_TOKENS, stop=stop)

@@ -14,7 +14,7 @@ from pathlib import Path
 _SECONDS = 10.0
 
 # Never the repository's code; .bin only serves a repository without safetensors.
-SMALL_FILES = ("*.json", "*.model", "*.jinja", "tokenizer*")
+SMALL_FILES = ("*.json", "*.model", "*.jinja", "tokenizer*", "merges.txt")
 SAFETENSORS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
 PICKLES = ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json")
 _WITH_SAFETENSORS = (*SMALL_FILES, *SAFETENSORS)

@@ -20,6 +20,8 @@ from evalsuite.records import UserError
 DEMO_FOLDER = Path(__file__).parent / "demo"
 DEMO_MODELS = ("demo-small", "demo-large")
 
+# What the names of models behind servers begin with.
+SERVER = "openai:"
 # A label becomes a folder of the run and a name in the report.
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*")
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9._+@-]")
@@ -44,14 +46,15 @@ _REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 class ModelSpec:
     """One model of a run: `label` names it everywhere, `source` is a folder or a hub repo id.
 
-    kind "delta": `source` is a hub repository that holds only differences to another model.
+    kind "delta": `source` is a hub repository that holds only differences to another model;
+    kind "server": it is `openai:MODEL` or `openai:MODEL@URL`, a model behind a server.
     `entry` is the registry's name for the model, None for one it doesn't know. `template` names
     the prompt format; None leaves it to the folder's own chat template. `adapter` is the folder
     or hub repo id of a LoRA adapter. `mirrors` are repositories to try after `source`.
     """
 
     label: str
-    kind: Literal["demo", "folder", "hub", "delta"]
+    kind: Literal["demo", "folder", "hub", "delta", "server"]
     source: str
     revision: str | None = None
     entry: str | None = None
@@ -100,13 +103,18 @@ def resolve_models(
 def _resolve(name: str, revision: str | None) -> ModelSpec:
     label, given, model = name.partition("=")
     # A folder whose own path has a "=" in it is meant as a path.
-    is_path = Path(name).expanduser().is_dir() or ("/" in label and not _is_there(model))
+    is_path = name.startswith(SERVER) or Path(name).expanduser().is_dir()
+    is_path = is_path or ("/" in label and not _is_there(model) and not model.startswith(SERVER))
     if not given or is_path:
         label, model = "", name
     elif not _LABEL.fullmatch(label):
         raise UserError(_bad_label(label, name))
     if not model:
         raise UserError(f"{name!r} names no model: write LABEL=MODEL")
+    if model.startswith(SERVER):
+        spec = _server(model)
+        return replace(spec, label=label) if label else spec
+    model = model.removeprefix("local:")  # as --judge calls a model of this machine
 
     base, adapter = _split_adapter(model)
     spec = _model(base, revision)
@@ -115,6 +123,15 @@ def _resolve(name: str, revision: str | None) -> ModelSpec:
         own = _folder_label(place) if place.is_dir() else adapter.split("/")[-1]
         spec = replace(spec, adapter=_adapter(adapter), label=f"{spec.label}+{own}")
     return _labelled(spec, label) if label else spec
+
+
+def _server(model: str) -> ModelSpec:
+    asked = model.removeprefix(SERVER).partition("@")[0]
+    if not asked or model.endswith("@"):
+        raise UserError(f"{model!r}: write openai:MODEL@URL")
+    # Some servers call a model by the path of its folder.
+    label = _FORBIDDEN.sub("-", asked.rstrip("/").split("/")[-1]).strip("-._+@") or "model"
+    return ModelSpec(label, "server", model)
 
 
 def _is_there(model: str) -> bool:

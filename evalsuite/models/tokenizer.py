@@ -22,6 +22,8 @@ def check_tokenizer(folder: Path, label: str) -> None:
     if (folder / "tokenizer.json").is_file():
         _check_json(folder / "tokenizer.json", label)
         return
+    if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        return  # GPT-2's form, which transformers reads by itself
     if not (folder / "tokenizer.model").is_file():
         raise UserError(f"{label}: no tokenizer.json or tokenizer.model in {folder}")
     # transformers would name another package when these are missing.

@@ -23,6 +23,8 @@ _TOKENIZER_NAMES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
 )
 _CONFIG_NAMES = ("config.json", "generation_config.json")
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from evalsuite.harness.adapter import EngineLM, token_requests
+from evalsuite.harness.adapter import EngineLM
 from evalsuite.harness.catalog import resolve
 from evalsuite.harness.evaluate import evaluate
+from evalsuite.harness.planning import token_requests
 from evalsuite.harness.sampling import generation_settings
 from evalsuite.harness.tasks import load_tasks
 from evalsuite.records import UserError

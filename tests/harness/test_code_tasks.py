@@ -14,7 +14,8 @@ from evalsuite.harness import code_eval
 from evalsuite.harness.adapter import EngineLM
 from evalsuite.harness.catalog import library, resolve
 from evalsuite.harness.evaluate import Evaluation, evaluate
-from evalsuite.harness.tasks import CodePolicy, TaskSet, load_tasks
+from evalsuite.harness.task_set import TaskSet
+from evalsuite.harness.tasks import CodePolicy, load_tasks
 from evalsuite.records import GenerateResponse, UserError
 from evalsuite.sandbox import Case, Outcome, Protection, Sandbox
 from evalsuite.stats import pass_at_k

@@ -12,7 +12,8 @@ from asked import Asked
 from evalsuite.harness.adapter import EngineLM
 from evalsuite.harness.catalog import list_suites, resolve
 from evalsuite.harness.evaluate import Evaluation, evaluate
-from evalsuite.harness.tasks import TaskSet, load_tasks
+from evalsuite.harness.task_set import TaskSet
+from evalsuite.harness.tasks import load_tasks
 from evalsuite.records import UserError
 
 

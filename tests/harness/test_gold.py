@@ -10,7 +10,8 @@ import pytest
 from evalsuite.harness.adapter import EngineLM
 from evalsuite.harness.catalog import resolve
 from evalsuite.harness.evaluate import evaluate
-from evalsuite.harness.tasks import TaskSet, load_tasks
+from evalsuite.harness.task_set import TaskSet
+from evalsuite.harness.tasks import load_tasks
 
 CHOICES = [
     *("boolq", "piqa", "social_iqa", "hellaswag", "winogrande", "arc_easy", "arc_challenge"),

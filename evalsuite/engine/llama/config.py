@@ -14,6 +14,8 @@ from evalsuite.records import UserError
 
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM")
 
+_OTHER_ENGINE = "Use --engine hf, which runs whatever transformers does."
+
 # transformers' default for LLaMA configs that leave the key out.
 _DEFAULT_POSITIONS = 2048
 # transformers' default for Mistral configs that leave the key out (the first Mistral 7B's window).
@@ -79,7 +81,7 @@ class LlamaConfig:
         if name not in ARCHITECTURES and not (not architectures and name in ("llama", "mistral")):
             raise UserError(
                 f"{where} holds a {name} model; this engine runs LLaMA-family models "
-                f"({', '.join(ARCHITECTURES)})."
+                f"({', '.join(ARCHITECTURES)}). {_OTHER_ENGINE}"
             )
         if raw.get("quantization_config"):
             method = raw["quantization_config"].get("quant_method", "unknown method")
@@ -101,13 +103,15 @@ class LlamaConfig:
         max_positions = _size(raw, "max_position_embeddings", _DEFAULT_POSITIONS)
         activation = raw.get("hidden_act", "silu")
         if activation != "silu":
-            raise UserError(f"{where}: hidden_act {activation!r} is not supported, only 'silu'.")
+            raise UserError(
+                f"{where}: hidden_act {activation!r} is not supported, only 'silu'. {_OTHER_ENGINE}"
+            )
         if mistral:
             window = raw.get("sliding_window", _MISTRAL_DEFAULT_WINDOW)
             if window is not None and window < max_positions:
                 raise UserError(
                     f"{where}: attention in a sliding window ({window} of {max_positions} tokens) "
-                    "is not supported; Mistral models without one are."
+                    f"is not supported; Mistral models without one are. {_OTHER_ENGINE}"
                 )
         head_dim = _size(raw, "head_dim", hidden // heads)
         kv_heads = _size(raw, "num_key_value_heads", 8 if mistral else heads)
@@ -159,10 +163,13 @@ def _read_rope(raw: Mapping[str, Any], where: str, max_positions: int) -> Rope:
     kind = settings.get("rope_type") or settings.get("type") or "default"
     if kind not in ("default", "linear", "llama3"):
         raise UserError(
-            f"{where}: rotary scaling {kind!r} is not supported; default, linear and llama3 are."
+            f"{where}: rotary scaling {kind!r} is not supported; default, linear and llama3 are. "
+            f"{_OTHER_ENGINE}"
         )
     if settings.get("partial_rotary_factor", raw.get("partial_rotary_factor") or 1.0) != 1.0:
-        raise UserError(f"{where}: rotary embedding of a part of each head is not supported.")
+        raise UserError(
+            f"{where}: rotary embedding of a part of each head is not supported. {_OTHER_ENGINE}"
+        )
     theta = settings.get("rope_theta") or raw.get("rope_theta") or 10_000.0
     if kind == "default":
         return Rope(theta=float(theta))

@@ -157,6 +157,11 @@ class LlamaEngine:
             warnings=warnings,
         )
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the whole model's weights hold."""
+        return self.config.parameters
+
     def plan_scoring(self, requests: Sequence[ScoreRequest]) -> list[Batch]:
         """See `plan.plan_scoring`."""
         return plan.plan_scoring(requests, self.max_length, self.limits)

@@ -142,6 +142,11 @@ class WorkerEngine:
         for copy in self._copies:
             self._idle.put(copy)
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the whole model's weights hold."""
+        return self.config.parameters
+
     def plan_scoring(self, requests: Sequence[ScoreRequest]) -> list[Batch]:
         """See `plan.plan_scoring`."""
         return plan.plan_scoring(requests, self.max_length, self.limits)

@@ -1,0 +1,86 @@
+"""What manifest.json says of a run: what was asked, of whom, with what, and how long it took.
+
+Gathers what others measured; writes nothing and decides nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evalsuite import __version__
+from evalsuite.config import RunConfig
+from evalsuite.environment import hardware, versions
+from evalsuite.inference import Usage
+from evalsuite.judge import JudgeResult, JudgeSpec
+from evalsuite.sandbox import Protection
+
+if TYPE_CHECKING:
+    from evalsuite.harness.task_set import TaskSet
+
+
+def run_times(seconds: float, models: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """How long the run and each model's parts took, in seconds, and when it ended: now, in UTC."""
+    return {
+        "seconds": round(seconds, 3),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "models": {
+            label: {name: round(value, 3) for name, value in parts.items()}
+            for label, parts in models.items()
+        },
+    }
+
+
+def make_manifest(
+    config: RunConfig,
+    judge: JudgeSpec,
+    task_set: TaskSet,
+    games: JudgeResult,
+    *,
+    finished: str,
+    models: Sequence[Mapping[str, Any]],
+    usage: Mapping[str, Usage],
+    held: Protection | None,
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    """The manifest without its status. `models` are what each says of itself, `held` what held the
+    programs that models wrote."""
+    return {
+        "evalsuite": __version__,
+        "finished": finished,
+        "command": shlex.join(["evalsuite", *_command_line()]),
+        "config": config.flags(),
+        "measured": {**config.identity(), "judge": judge.name},
+        "seed": config.seed,
+        "models": list(models),
+        "tasks": {name: dataclasses.asdict(info) for name, info in task_set.infos.items()},
+        "judging": {
+            "judge": judge.name,
+            "model": judge.model,
+            "endpoint": judge.endpoint,
+            "served": list(games.served),
+            "games": len(games.games),
+            "pending": games.pending,
+            "calls": games.calls,
+            "from_store": games.from_store,
+            "dollars": games.dollars,
+        },
+        "code_execution": dataclasses.asdict(held) if held else None,
+        "usage": {label: dataclasses.asdict(its) for label, its in usage.items()},
+        "notes": list(notes),
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+
+
+def _command_line() -> list[str]:
+    """This process's arguments, when it was started as a command of evalsuite."""
+    program = Path(sys.argv[0]).name
+    if program == "run_eval.py":
+        return ["run", *sys.argv[1:]]
+    return sys.argv[1:] if program in ("evalsuite", "__main__.py") else ["run"]

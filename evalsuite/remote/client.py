@@ -1,0 +1,310 @@
+"""Asks a server that speaks OpenAI's protocol, and goes on asking where that makes sense.
+
+The openai package sends; when to send again is decided here. Knows HTTP and one endpoint; must not
+know games, tasks or dollars. Nothing it raises or returns holds the key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
+
+from evalsuite.records import UserError
+from evalsuite.remote.endpoint import OPENAI_URL, Endpoint, is_this_machine
+
+if TYPE_CHECKING:
+    import openai
+
+_Read = TypeVar("_Read")
+
+CHAT: Final = "chat/completions"
+PLAIN: Final = "completions"
+Path = Literal["chat/completions", "completions"]
+
+# A key of one's own is not wanted by most servers, but the header is.
+_NO_KEY = "EMPTY"
+# What may leave this machine besides the body. The openai package adds organisations, projects and
+# whatever OPENAI_CUSTOM_HEADERS holds, for any host.
+_HEADERS = frozenset(
+    {"accept", "accept-encoding", "authorization", "connection", "content-length"}
+    | {"content-type", "host", "transfer-encoding", "user-agent"}
+    # By this one the openai package knows, when the response is there, to hand out its text.
+    | {"x-stainless-raw-response"}
+)
+_OPENAI_HEADERS = _HEADERS | {"openai-organization", "openai-project"}
+_SHOWN = 160  # characters of a server's message in an error line
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to go on. Seconds; `tries` are sends of one call.
+
+    `rate_tries` counts 429 alone, which say nothing against the call. `connect_tries` counts for a
+    server that never answered anything. A server that asks for more than `longest_wait` ends the
+    run: it can be resumed then.
+    """
+
+    timeout: float = 180.0
+    tries: int = 6
+    rate_tries: int = 30
+    connect_tries: int = 3
+    first_wait: float = 1.0
+    longest_backoff: float = 30.0
+    longest_wait: float = 300.0
+
+
+class CallFailedError(Exception):
+    """This call got no reply; others may. The message says why."""
+
+
+class UnreadableError(Exception):
+    """An answer that isn't one of the protocol; the message says what is wrong with it."""
+
+
+class ServerError(UserError):
+    """No call will get a reply: a wrong key, no such model, no server."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """A send that brought no reply. `billed` says that the server may have done the work."""
+
+    reason: str
+    kind: str  # "rate", "again", "unreached", "refused", "fatal"
+    billed: bool = False
+    wait: float | None = None
+
+
+async def _unnumbered() -> int:
+    return 0
+
+
+async def _unsettled(_: int, __: bool) -> None:
+    return None
+
+
+class RemoteClient(Generic[_Read]):
+    """One endpoint and model, for use inside one event loop; `async with` closes it.
+
+    `read` turns the text of an answer into what is wanted of it; where it raises UnreadableError,
+    the call is sent again.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, patience: Patience, read: Callable[[str], _Read]
+    ) -> None:
+        import openai
+
+        spec = endpoint
+        self._spec, self._patience, self._read = endpoint, patience, read
+        self._authorization = f"Bearer {spec.key or _NO_KEY}"
+        self._client = openai.AsyncOpenAI(
+            api_key=spec.key or _NO_KEY,
+            base_url=spec.url,
+            max_retries=0,
+            timeout=patience.timeout,
+            http_client=openai.DefaultAsyncHttpxClient(
+                # Another host must be named by a person, not by a server.
+                follow_redirects=False,
+                # A proxy can't reach this machine's own servers as this process does.
+                trust_env=not is_this_machine(spec.url),
+                event_hooks={"request": [self._strip_headers]},
+            ),
+        )
+        self._reached = False
+        self._not_before = 0.0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+    async def exchange(
+        self,
+        path: Path,
+        body: Mapping[str, Any],
+        begin: Callable[[], Awaitable[int]] = _unnumbered,
+        settle: Callable[[int, bool], Awaitable[None]] = _unsettled,
+    ) -> tuple[int, _Read]:
+        """What `path` answers to `body`, and the number of the send that brought it.
+
+        `begin` is awaited before each send and returns its number. `settle` is awaited after each
+        send that brought nothing, with whether it may have been billed; the one that brought the
+        reply is the caller's to settle.
+
+        Raises:
+            CallFailedError: it was tried as often as patience allows, or the server refuses it.
+            ServerError: the server will answer no call.
+        """
+        counts = {"rate": 0, "again": 0, "unreached": 0}
+        while True:
+            await self._wait_for_gate()
+            number = await begin()
+            outcome = await self._send(path, body)
+            if not isinstance(outcome, _Trouble):
+                return number, outcome
+            await settle(number, outcome.billed)
+            if outcome.kind == "fatal":
+                raise ServerError(outcome.reason)
+            if outcome.kind == "refused":
+                raise CallFailedError(outcome.reason)
+            counts[outcome.kind] += 1
+            self._check_patience(outcome, counts)
+            await self._back_off(outcome, counts[outcome.kind])
+
+    # ---- one send
+
+    async def _send(self, path: Path, body: Mapping[str, Any]) -> _Read | _Trouble:
+        import openai
+
+        try:
+            # A server that sends a byte now and then would never meet the client's own timeout.
+            async with asyncio.timeout(self._patience.timeout):
+                # By its typed arguments the package walks through every message, which takes
+                # longer than all else it does; what is given as extra is sent as it stands.
+                raw: Any
+                if path == CHAT:
+                    chat = self._client.chat.completions.with_raw_response
+                    raw = await chat.create(model="", messages=[], extra_body=body)
+                else:
+                    plain = self._client.completions.with_raw_response
+                    raw = await plain.create(model="", prompt="", extra_body=body)
+                text = raw.text
+        except (TimeoutError, openai.APITimeoutError):
+            return self._connection_trouble("gave no answer in time", billed=True)
+        except openai.APIStatusError as error:
+            self._reached = True
+            return self._status_trouble(error)
+        except openai.APIConnectionError as error:
+            cause = error.__cause__
+            if type(cause).__name__ in ("ConnectError", "ConnectTimeout", "ProxyError"):
+                return self._connection_trouble(f"cannot be reached ({self.clean(str(cause))})")
+            self._reached = True
+            return self._connection_trouble("cut the connection", billed=True)
+        self._reached = True
+        try:
+            return self._read(text)
+        except UnreadableError as error:
+            where = self._spec.url
+            return _Trouble(f"{where} answered what can't be read ({error})", "again", True)
+
+    def _status_trouble(self, error: openai.APIStatusError) -> _Trouble:
+        status, where = error.status_code, self._spec.url
+        said = self.clean(_message(error))
+        wait = _retry_after(error.response.headers)
+        if wait is not None and wait > self._patience.longest_wait:
+            return _Trouble(
+                f"{where} asks to wait {wait:.0f} s ({said}); run again then to go on", "fatal"
+            )
+        if status == 429:
+            if error.code == "insufficient_quota":
+                return _Trouble(f"{where}: the account has no credit left ({said})", "fatal")
+            return _Trouble(f"{where} limits the rate ({said})", "rate", wait=wait)
+        if status in (408, 409, 425) or status >= 500:
+            # A gateway that gave up waiting doesn't know what the model behind it did.
+            billed = status in (408, 504)
+            return _Trouble(f"{where} answered {status} ({said})", "again", billed, wait)
+        if status in (401, 403):
+            if self._spec.key:
+                hint = "check the key" if status == 401 else "the key has no right to this model"
+            else:
+                hint = "it wants a key: put one into a variable and name it with --api-key-env"
+            return _Trouble(f"{where} refused with {status} ({said}); {hint}", "fatal")
+        if status == 404:
+            return _Trouble(
+                f"{where} has no model {self._spec.model}, or the URL is wrong: 404 ({said})",
+                "fatal",
+            )
+        if 300 <= status < 400:
+            return _Trouble(f"{where} answered with a redirect: name the final URL", "fatal")
+        return _Trouble(f"{where} refused the call with {status} ({said})", "refused")
+
+    def _connection_trouble(self, what: str, *, billed: bool = False) -> _Trouble:
+        kind = "again" if self._reached else "unreached"
+        return _Trouble(f"{self._spec.url} {what}", kind, billed)
+
+    # ---- when to send again
+
+    def _check_patience(self, trouble: _Trouble, counts: dict[str, int]) -> None:
+        patience = self._patience
+        if trouble.kind == "unreached" and counts["unreached"] >= patience.connect_tries:
+            if self._reached:  # another call got through meanwhile
+                return
+            raise ServerError(f"{trouble.reason}: is a server running there?")
+        tried = counts["again"] + counts["unreached"]
+        if tried >= patience.tries:
+            raise CallFailedError(f"{trouble.reason}, {tried} times")
+        if counts["rate"] >= patience.rate_tries:
+            raise CallFailedError(f"{trouble.reason}, {counts['rate']} times")
+
+    async def _back_off(self, trouble: _Trouble, times: int) -> None:
+        backoff = min(
+            self._patience.first_wait * 2 ** min(times - 1, 20), self._patience.longest_backoff
+        )
+        # Waiting calls would all come back in the same instant without some randomness.
+        wait = backoff * random.uniform(0.5, 1.0) if trouble.wait is None else trouble.wait
+        if trouble.wait is not None or trouble.kind == "rate":
+            # The limit holds for every call, so nobody sends before it is over.
+            self._not_before = max(self._not_before, time.monotonic() + wait)
+        else:
+            await asyncio.sleep(wait)
+
+    async def _wait_for_gate(self) -> None:
+        while (wait := self._not_before - time.monotonic()) > 0:
+            await asyncio.sleep(wait + random.uniform(0, min(0.1 * wait, 1.0)))
+
+    # ---- what leaves and what is shown
+
+    async def _strip_headers(self, request: Any) -> None:
+        """The last gate before the socket: this endpoint's own headers and no others."""
+        allowed = _OPENAI_HEADERS if self._spec.url == OPENAI_URL else _HEADERS
+        for name in list(request.headers):
+            if name.lower() not in allowed:
+                del request.headers[name]
+        request.headers["authorization"] = self._authorization
+
+    def clean(self, text: str, limit: int | None = _SHOWN) -> str:
+        """A server's text without the key, should it echo it, and without broken characters."""
+        if self._spec.key:
+            text = text.replace(self._spec.key, "[key]")
+        text = text.encode("utf-8", "replace").decode("utf-8")
+        if limit is None:
+            return text
+        line = " ".join(text.split())
+        return line if len(line) <= limit else line[:limit] + "…"
+
+
+def _message(error: openai.APIStatusError) -> str:
+    body = error.body
+    if isinstance(body, dict):
+        inner = body.get("error", body)
+        message = inner.get("message") if isinstance(inner, dict) else inner
+        if isinstance(message, str) and message.strip():
+            return message
+    return error.response.text.strip() or error.response.reason_phrase
+
+
+def _retry_after(headers: Any) -> float | None:
+    """Seconds to wait by the Retry-After header (a number or an HTTP date), if there is one."""
+    milliseconds, given = headers.get("retry-after-ms"), headers.get("retry-after")
+    try:
+        if milliseconds is not None:
+            return max(0.0, float(milliseconds) / 1000)
+        if given is None:
+            return None
+        return max(0.0, float(given))
+    except ValueError:
+        pass
+    try:
+        when = parsedate_to_datetime(given)
+    except (TypeError, ValueError):
+        return None
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return max(0.0, (when - datetime.now(UTC)).total_seconds())
