@@ -83,7 +83,7 @@ def evaluate(
 
     lm.truncated.clear()
     failed = lm.prefetch(task_set)
-    asked = task_set.without({*failed, *_unanswered(task_set, lm)})
+    asked = task_set.without(failed).without(_unanswered(task_set, lm), shrink=True)
     failures = [Failure(model, name, "plan", why) for name, why in task_set.lost(failed).items()]
     if not asked.tasks:
         return _nothing(task_set, model, failures)
@@ -115,9 +115,13 @@ def evaluate(
                 sample["programs"] = verdicts.lines(name, sample["filter"], place)
     scoring.mark(samples)
     lines, unscored = _lines(model, asked, raw, samples, lm)
+    for place, line in enumerate(lines):  # what a family lost with whole members
+        missing = set(task_set.infos[line.info.name].members) - asked.tasks.keys()
+        lost = sum(name in missing for name, _ in lm.lost)
+        lines[place] = replace(line, errors=line.errors + lost)
     return Evaluation(
         model=model,
-        results=lines,
+        results=tuple(lines),
         code_execution=held,
         raw=raw,
         samples=samples,
@@ -207,7 +211,7 @@ def _lines(
     raw: Mapping[str, Any],
     samples: Mapping[str, Sequence[Mapping[str, Any]]],
     lm: EngineLM | ServerLM,
-) -> tuple[tuple[TaskResult, ...], list[tuple[str, str]]]:
+) -> tuple[list[TaskResult], list[tuple[str, str]]]:
     """The results, a family's as one, and of the lines that have none why not."""
     lines, unscored = [], []
     for name, info in task_set.infos.items():
@@ -228,7 +232,7 @@ def _lines(
                 s["error"] for m in info.members or (name,) for s in samples[m] if "error" in s
             )
             unscored.append((name, f"no item could be scored: {next(faults, 'no metric')}"))
-    return tuple(lines), unscored
+    return lines, unscored
 
 
 def _task_result(

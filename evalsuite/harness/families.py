@@ -125,6 +125,8 @@ def fold(
 ) -> TaskResult:
     """One result out of a family's members' results and lm-eval's numbers for the group.
 
+    Without such numbers, because a member is missing, the documents that there are weigh alike.
+
     Documents weigh alike: the items are all members' together, and the value is their mean, which
     is lm-eval's. Members weigh alike: lm-eval's value and standard error, without items.
     """
@@ -141,7 +143,7 @@ def fold(
         whole = len(its) == len(parts) and all(m.items is not None for m in its)
         if family.metrics[metric] and whole:
             items = tuple(item for m in its for item in m.items or ())
-            if any(part.errors for part in parts):
+            if any(part.errors for part in parts) or not aggregated:
                 value = sum(items) / len(items)
         if not isinstance(value, int | float):
             continue

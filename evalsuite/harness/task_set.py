@@ -57,9 +57,21 @@ class TaskSet:
             for name, items in self.instances.items()
         }
 
-    def without(self, names: Collection[str]) -> TaskSet:
-        """The set without some tasks, and without the families that they are members of."""
-        broken = {f.name for f in self.families.values() if not set(names).isdisjoint(f.members)}
+    def without(self, names: Collection[str], *, shrink: bool = False) -> TaskSet:
+        """The set without some tasks, and without the families that they are members of.
+
+        With `shrink` a family whose documents weigh alike goes on with its other members.
+        """
+        families = dict(self.families)
+        broken: set[str] = set()
+        for family in self.families.values():
+            left = tuple(member for member in family.members if member not in names)
+            if len(left) == len(family.members):
+                continue
+            if shrink and left and all(family.metrics.values()):
+                families[family.name] = replace(family, members=left)
+            else:
+                broken.add(families.pop(family.name).name)
         gone = {*names, *(m for name in broken for m in self.families[name].members)}
         if not gone:
             return self
@@ -71,9 +83,13 @@ class TaskSet:
                 for name, group in self.groups.items()
                 if gone.isdisjoint(task.task_name for task in group.get_all_tasks())
             },
-            infos={name: info for name, info in self.infos.items() if name not in gone | broken},
+            infos={
+                name: replace(info, members=families[name].members) if name in families else info
+                for name, info in self.infos.items()
+                if name not in gone | broken
+            },
             instances={name: its for name, its in self.instances.items() if name not in gone},
-            families={name: f for name, f in self.families.items() if name not in broken},
+            families=families,
         )
 
     def lost(self, reasons: Mapping[str, str]) -> dict[str, str]:

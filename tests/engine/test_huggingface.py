@@ -276,3 +276,19 @@ def test_a_run_with_another_architecture(
     assert manifest["config"]["engine"] == "hf"
     board = json.loads((tmp_path / "run" / "leaderboard.json").read_text())
     assert set(board["models"][0]["tasks"]) == {"starter_commonsense", "starter_code_output"}
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "why"), [("--quantize", "int8", "quantise"), ("--workers", "2", "process")]
+)
+def test_flags_of_the_other_engine_are_refused(
+    flag: str, value: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--models", str(DEMO), "--engine", "hf", flag, value]
+    for command in (["run", "--output", str(tmp_path / "run")], ["plan"]):
+        assert main([*command, *flags]) == 2
+        said = capsys.readouterr().err.strip()
+        assert said.count("\n") == 0
+        assert f"{flag} {value}: --engine hf" in said
+        assert why in said
+    assert main(["plan", *flags[:4], "--workers", "1", "--tasks", "starter", "--limit", "1"]) == 0

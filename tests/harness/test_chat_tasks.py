@@ -13,9 +13,10 @@ from asked import Asked
 
 from evalsuite.cli import main
 from evalsuite.harness.adapter import EngineLM
-from evalsuite.harness.catalog import library, resolve
+from evalsuite.harness.catalog import list_suites, resolve
 from evalsuite.harness.chat import TemplateRender, in_chat
 from evalsuite.harness.evaluate import Evaluation, evaluate
+from evalsuite.harness.library import library
 from evalsuite.harness.planning import token_requests
 from evalsuite.harness.results import write_results
 from evalsuite.harness.task_set import Chat, TaskSet
@@ -128,6 +129,24 @@ def test_bos_stands_once_in_what_the_engine_gets(
             assert prompt[0] == tokenizer.bos_token_id
             assert prompt.count(tokenizer.bos_token_id) == 1
         assert all(set(template.stop_strings) <= set(request.stop) for request in generate)
+
+
+def test_drawn_documents_are_the_same_ones_in_a_conversation(
+    folder: Path, asked: Asked, tokenizer: Any, benchmarks: Path
+) -> None:
+    (quick,) = [suite for suite in list_suites() if suite.name == "quick"]
+    specs = [spec for spec in quick.specs if spec.name in ("piqa", "mmlu")]
+    task_set = load_tasks(specs, data_dir=benchmarks, limit=12)
+    mine, _ = ours(asked, tokenizer, task_set, repo_template(folder), True)
+    plain = evaluate(
+        task_set,
+        EngineLM(tokenizer, asked.max_length, asked.score, asked.generate),
+        model="plain",
+    )
+    assert [result.n for result in mine.results] == [12, 12]
+    for name, samples in plain.samples.items():
+        assert [s["doc_hash"] for s in mine.samples[name]] == [s["doc_hash"] for s in samples]
+        assert all("[INST]" in s["arguments"][0][0] for s in mine.samples[name])
 
 
 def own_task(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from asked import Asked
 from evalsuite.harness.adapter import EngineLM
 from evalsuite.harness.catalog import list_suites, resolve
 from evalsuite.harness.evaluate import Evaluation, evaluate
+from evalsuite.harness.planning import token_plan
+from evalsuite.harness.remote import ServerLM
 from evalsuite.harness.task_set import TaskSet
 from evalsuite.harness.tasks import load_tasks
-from evalsuite.records import UserError
+from evalsuite.records import NoReply, TextReply, TextRequest, UserError
 
 
 def run(task_set: TaskSet, asked: Asked, tokenizer: Any) -> Evaluation:
@@ -112,6 +115,63 @@ def test_a_task_too_long_for_the_context_does_not_stop_others(
     (failure,) = evaluation.failures
     assert (failure.model, failure.task, failure.stage) == ("m", "piqa", "plan")
     assert "--max-length" in failure.error
+
+
+def test_a_family_with_a_member_that_is_too_long_is_not_asked(
+    asked: Any, tokenizer: Any, benchmarks: Path
+) -> None:
+    task_set = load_tasks(resolve(["piqa", "mmlu"]), data_dir=benchmarks, limit=2)
+    member = task_set.infos["mmlu"].members[3]
+    (long, *rest) = task_set.fresh()[member]
+    long.arguments = (long.args[0], " a" * 600)
+    changed = {**task_set.instances, member: (long, *rest)}
+    task_set = dataclasses.replace(task_set, instances=changed)
+    planned = token_plan(task_set, tokenizer, asked.max_length)
+    evaluation = run(task_set, asked, tokenizer)
+    assert asked.score_calls == [planned.score]
+    assert len(planned.score) == len(task_set.instances["piqa"])
+    assert [result.info.name for result in evaluation.results] == ["piqa"]
+    (failure,) = evaluation.failures
+    assert (failure.task, failure.stage) == ("mmlu", "plan")
+    assert member in failure.error
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_family_goes_on_without_what_a_server_left_unanswered(
+    whole: bool, benchmarks: Path
+) -> None:
+    (quick,) = [suite for suite in list_suites() if suite.name == "quick"]
+    specs = [spec for spec in quick.specs if spec.name in ("piqa", "mmlu")]
+    task_set = load_tasks(specs, data_dir=benchmarks, limit=80)
+    mine = {n: i for n, i in task_set.instances.items() if n.startswith("mmlu_")}
+    member = next(name for name, items in mine.items() if items[-1].doc_id >= 1)
+    lost = {i.args[0].rstrip() for i in mine[member] if whole or i.doc_id == 1}
+    piqa = task_set.instances["piqa"][0].args[0].rstrip()
+
+    def ask(requests: Sequence[TextRequest]) -> list[TextReply | NoReply]:
+        return [
+            NoReply("gone")
+            if request.prompt in {piqa, *lost}
+            else TextReply(logprob=-float(len(request.prompt) % 7), is_greedy=False)
+            for request in requests
+        ]
+
+    evaluation = evaluate(task_set, ServerLM(ask), model="far")
+    results = {result.info.name: result for result in evaluation.results}
+    assert (results["piqa"].n, results["piqa"].errors) == (79, 1)
+    mmlu = results["mmlu"]
+    assert (mmlu.n, mmlu.errors) == (80 - len(lost), len(lost))
+    (metric,) = mmlu.metrics
+    assert metric.value == pytest.approx(sum(metric.items or ()) / mmlu.n)
+    assert (member in evaluation.samples) != whole
+    samples = [s for name in mine for s in evaluation.samples.get(name, ())]
+    assert [s["acc"] for s in samples] == list(metric.items or ())
+    drawn = task_set.drawn or {}
+    told = {(name, s["doc_id"]) for name in mine for s in evaluation.samples.get(name, ())}
+    wanted = {(name, number) for name in mine for number in drawn[name]}
+    assert told < wanted
+    if not whole:
+        assert wanted - told == {(member, drawn[member][1])}
 
 
 class Broken:
