@@ -162,7 +162,9 @@ class OpenAIModel:
             try:
                 first = scored.start_of(len(continuation))
             except ValueError:
-                # A token lies over the border. lm-eval counts the context's own tokens then.
+                # A token lies over the border. lm-eval counts the context's own tokens then, as is
+                # done here; it also scores after those tokens, and a server only after the whole
+                # text's, so that the numbers differ a little in this rare case.
                 context = _Scored.read(await self._echo(request.prompt, 1), request.prompt)
                 first = len(context.tokens)
             logprobs = [float(value) for value in scored.logprobs[first:]]

@@ -113,6 +113,11 @@ def test_scores_equal_the_engines() -> None:
         ("The su", "n is warm"),  # a token may lie over the border
     ]
     pairs = [lm._encode_pair(*text) for text in texts]
+    # Then a server has the whole text's tokens before the border, not the context's own.
+    (context, continuation), whole = pairs[2], tokenizer("".join(texts[2]))["input_ids"]
+    assert whole != context + continuation
+    assert whole[len(context) :] == continuation
+    pairs[2] = whole[: len(context)], continuation
     theirs = engine.score([ScoreRequest(tuple(a), tuple(b)) for a, b in pairs])
     with ModelServer(DEMO) as server:
         mine = ask(server, *(TextRequest(a, continuation=b) for a, b in texts))
