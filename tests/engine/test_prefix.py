@@ -75,8 +75,9 @@ def test_a_subject_is_computed_once(long_folder: Path, long_engine: LlamaEngine)
     requests = subjects(2, 40)
     batches = long_engine.plan_scoring(requests)
     assert len(batches) > 4
-    # Two subjects of 300, and 40 for each document: no prefix is counted a second time.
-    assert sum(batch.distinct_tokens for batch in batches) == 2 * (300 + 40 * 40)
+    # Nothing is computed twice but what documents of neighbouring packs happen to share.
+    whole = len(trie.build_pack([r.context for r in requests], [1] * len(requests)))
+    assert whole <= sum(batch.distinct_tokens for batch in batches) <= whole + 2 * len(batches)
     for batch in batches:
         assert len({requests[i].context[:300] for i in batch.requests}) == 1, "cut between subjects"
 
