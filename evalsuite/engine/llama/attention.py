@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from evalsuite.engine.llama.model import Attend
+from evalsuite.engine.llama.softmax import join, softmax_part
 from evalsuite.engine.llama.trie import Ints
 
 # Queries a block, by how many keys a query of the pack sees on average: small blocks pay for more
@@ -103,42 +104,31 @@ class DenseAttend:
                 for queries, keys, mask in self._blocks
             ]
             return torch.cat(parts)
-        y, weight = attention_and_weight(q, self._prefix.keys[layer], self._prefix.values[layer])
+        out, lse = _part(q, self._prefix.keys[layer], self._prefix.values[layer])
         for queries, keys, mask in self._blocks:
-            own = attention_and_weight(q[queries], _rows(k, keys), _rows(v, keys), mask)
-            y[queries], _ = join((y[queries], weight[queries]), own)
-        return y
+            own = _part(q[queries], _rows(k, keys), _rows(v, keys), mask)
+            out[queries], _ = join(out[queries], lse[queries], *own)
+        return out.to(q.dtype)
 
 
-def attention_and_weight(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Attention of q [Q, H, D] over k and v [K, G, D], and its log-sum-exp, on a CPU.
+def _part(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """`softmax_part` of q [Q, H, D] over k and v [K, G, D]: float32 [Q, H, D] and [Q, H].
 
-    mask [1, 1, Q, K] is added to the scores. Returns [Q, H, D], and float32 [Q, H, 1]: what
-    `join` weighs attention over several sets of keys with.
+    mask [1, 1, Q, K] is added to the scores.
     """
     queries, heads, size = q.shape
     groups = heads // k.shape[1]
     # The query heads that share a key head stand where more queries of it would.
-    folded = (
-        q.view(queries, -1, groups, size).permute(1, 2, 0, 3).reshape(-1, groups * queries, size)
-    )
+    folded = q.view(queries, -1, groups, size).permute(1, 2, 0, 3)  # [G, H/G, Q, D]
     if mask is not None and groups > 1:
-        mask = mask.expand(1, groups, *mask.shape[2:]).reshape(1, 1, groups * queries, -1)
-    y, weight = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        folded[None], _heads_first(k), _heads_first(v), attn_mask=mask
-    )  # [1, G, H/G * Q, D], [1, G, H/G * Q]
-    y = y.view(-1, groups, queries, size).permute(2, 0, 1, 3).reshape(queries, heads, size)
-    weight = weight.reshape(-1, groups, queries).permute(2, 0, 1).reshape(queries, heads, 1)
-    return y, weight
-
-
-def join(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Attention over the union of two sets of keys, from that over each and their log-sum-exps."""
-    (y, a), (z, b) = one, other
-    share = torch.sigmoid(b - a)  # of the other's keys, float32 [Q, H, 1]
-    return torch.lerp(y.float(), z.float(), share).to(y.dtype), torch.logaddexp(a, b)
+        mask = mask.repeat(1, 1, groups, 1)
+    out, lse = softmax_part(
+        folded.reshape(1, -1, groups * queries, size), _heads_first(k), _heads_first(v), mask
+    )
+    out = out.view(-1, groups, queries, size).permute(2, 0, 1, 3)
+    return out.reshape(q.shape), lse.view(-1, groups, queries).permute(2, 0, 1).reshape(
+        queries, heads
+    )
 
 
 def _block(end: Ints) -> int:

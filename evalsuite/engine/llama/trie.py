@@ -109,7 +109,7 @@ def shared_prefix(sequences: Sequence[Sequence[int]], keep: Sequence[int], nodes
     common = min(common, *(len(s) - kept for s, kept in zip(sequences, keep, strict=True)))
     # A pack of its own for a prefix pays when several packs share it; one that is most of its pack
     # (a long question and its choices) is not shared.
-    return common if SHORTEST_PREFIX <= common <= nodes - common else 0
+    return common if SHORTEST_PREFIX <= common <= 4 * (nodes - common) else 0
 
 
 def build_pack(sequences: Sequence[Sequence[int]], keep: Sequence[int]) -> Pack:
