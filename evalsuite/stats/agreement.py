@@ -16,7 +16,7 @@ from evalsuite.stats.shares import Share, share_of
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """`raw` is the share of equal labels; `kappa` None where both raters always say the same one."""
+    """`raw` is the share of equal labels; `kappa` None where chance alone agrees."""
 
     raw: Share
     kappa: float | None

@@ -30,9 +30,9 @@ MODELS_FOR_DIFFICULTY = 8
 # Fewer models can't tell how much the taste for length differs between them: no pooling then, but
 # a prior of this standard deviation on the slope, for judges whose every verdict follows length.
 _MODELS_FOR_POOLING = 3
-_SLOPE_SD = 10.0
+SLOPE_SD = 10.0
 _SHARED_AT_LEAST = 0.9  # of all instructions must have a verdict for each model
-_LONGEST_STEP = 1.0  # on the logit scale; far from the maximum a full Newton step overshoots
+LONGEST_STEP = 1.0  # on the logit scale; far from the maximum a full Newton step overshoots
 
 
 class UncontrolledError(ValueError):
@@ -91,7 +91,7 @@ def against_baseline(
     else:
         difficulty = np.zeros(n)
     skill, slope, prior = _pooled_fit(judged, y, length, difficulty)
-    groups = _numbered(clusters if clusters is not None else range(n))
+    groups = numbered(clusters if clusters is not None else range(n))
     return tuple(
         _at_equal_length(
             model,
@@ -103,73 +103,6 @@ def against_baseline(
         )
         for k, model in enumerate(models)
     )
-
-
-def in_league(
-    models: Sequence[str],
-    firsts: Sequence[int],
-    seconds: Sequence[int],
-    shares: Sequence[float],
-    differences: Sequence[float],
-    questions: Sequence[object],
-    level: float = 0.95,
-) -> tuple[LengthControlled, ...]:
-    """Length-controlled win rates of models that met each other, one slope for the judge.
-
-    One entry a comparison: the places in `models` of the two, the first one's share of the win,
-    its length less the other's, and the question. A model's rate is the mean over its comparisons
-    of the fitted chance at equal lengths. There is no difficulty: in a comparison of two models it
-    favours neither. Half a tie is added a compared pair, as in `ratings.bradley_terry`.
-
-    Raises:
-        UncontrolledError: as `against_baseline`; also a model without comparisons.
-    """
-    a, b = np.asarray(firsts, dtype=np.intp), np.asarray(seconds, dtype=np.intp)
-    y = np.asarray(shares, dtype=np.float64)
-    delta = np.asarray(differences, dtype=np.float64)
-    if not len(a) == len(b) == len(y) == len(delta) == len(questions) or (a == b).any():
-        raise ValueError("a comparison has two models, a share, a difference and a question")
-    _require_lengths(delta)
-    m = len(models)
-    missing = [model for k, model in enumerate(models) if not ((a == k) | (b == k)).any()]
-    if missing or not len(a):
-        raise UncontrolledError(f"no comparison with a verdict for {', '.join(missing) or 'any'}")
-    pair = np.minimum(a, b) * m + np.maximum(a, b)
-    turned = np.where(a < b, delta, -delta)
-    if all(np.ptp(turned[pair == one]) == 0 for one in np.unique(pair)):
-        raise UncontrolledError(
-            "the answers of each pair differ in length by the same on every question, so length "
-            "and quality can't be told apart"
-        )
-    rows = np.arange(len(a))
-    design = np.zeros((len(a), m + 1))  # one column a model, the last for length
-    design[rows, a], design[rows, b] = 1.0, -1.0
-    design[:, m] = np.tanh(delta / delta.std())
-    made_up = np.zeros((len(np.unique(pair)), m + 1))
-    for k, one in enumerate(np.unique(pair)):
-        made_up[k, one // m], made_up[k, one % m] = 1.0, -1.0
-    ridge = np.full(m + 1, 1e-6)  # skills are known up to a constant
-    ridge[m] = _SLOPE_SD**-2
-    weights = np.concatenate([np.ones(len(a)), np.full(len(made_up), 2 * HALF_TIE)])
-    whole = np.vstack([design, made_up])
-    target = np.concatenate([y, np.full(len(made_up), 0.5)])
-    found, inverse = _logistic(whole, target, weights, ridge)
-
-    chance = expit(found[a] - found[b])  # at equal lengths, [rows]
-    chance_of_made_up = expit(made_up @ found)[:, None]
-    scores = _cluster_sums(design * (y - expit(design @ found))[:, None], _numbered(questions))
-    scores = np.vstack([scores, made_up * (1 - chance_of_made_up), -made_up * chance_of_made_up])
-    bend = (chance * (1 - chance))[:, None] * design
-    bend[:, m] = 0.0
-    results = []
-    for k, model in enumerate(models):
-        first, second = a == k, b == k
-        its = np.concatenate([chance[first], 1 - chance[second]])
-        gradient = (bend[first].sum(0) - bend[second].sum(0)) / len(its)
-        influence = scores @ inverse @ gradient
-        ci = _on_logit_scale(float(its.mean()), float(np.sqrt((influence**2).sum())), level)
-        results.append(LengthControlled(model, float(its.mean()), ci, float(found[m])))
-    return tuple(results)
 
 
 def predicted_rates(skill: Array, weight: Array, difficulties: Array) -> Array:
@@ -198,11 +131,12 @@ def _checked(models: Sequence[str], preferences: Array, differences: Array) -> N
                 f"{model} has verdicts on {100 * its:.0f} % of the instructions only, so the "
                 "models were judged on different ones"
             )
-    _require_lengths(differences[judged])
+    require_lengths(differences[judged])
     return judged
 
 
-def _require_lengths(differences: Array) -> None:
+def require_lengths(differences: Array) -> None:
+    """Raises UncontrolledError when a length is not a number."""
     if not np.isfinite(differences).all():
         raise UncontrolledError("the length of some judged answer is not known")
 
@@ -255,7 +189,7 @@ def _pooled_fit(
     m = len(y)
     pooled = m >= _MODELS_FOR_POOLING
     skill, slope = np.zeros(m), np.zeros(m)
-    centre, variance = 0.0, 1.0 if pooled else _SLOPE_SD**2
+    centre, variance = 0.0, 1.0 if pooled else SLOPE_SD**2
     for _ in range(2000):
         before = np.concatenate([skill, slope, [centre, np.log(variance)]])
         error, spread = _residuals(judged, y, skill[:, None] + slope[:, None] * length + difficulty)
@@ -276,28 +210,13 @@ def _pooled_fit(
     raise ArithmeticError("the length-controlled fit did not converge")
 
 
-def _logistic(design: Array, y: Array, weights: Array, ridge: Array) -> tuple[Array, Array]:
-    """Coefficients of a weighted logistic regression and the inverse of its information."""
-    found = np.zeros(design.shape[1])
-    for _ in range(500):
-        chance = expit(design @ found)
-        gradient = design.T @ (weights * (y - chance)) - ridge * found
-        spread = weights * chance * (1 - chance)
-        information = (design * spread[:, None]).T @ design + np.diag(ridge)
-        step = np.linalg.solve(information, gradient)
-        found += step / max(1.0, float(np.abs(step).max()) / _LONGEST_STEP)
-        if np.abs(step).max() < 1e-9:
-            return found, np.linalg.inv(information)
-    raise ArithmeticError("the length-controlled fit did not converge")
-
-
 def _residuals(judged: NDArray[np.bool_], y: Array, logits: Array) -> tuple[Array, Array]:
     chance = expit(logits)
     return np.where(judged, y - chance, 0.0), np.where(judged, chance * (1 - chance), 0.0)
 
 
 def _bounded(step: Array | float) -> Array:
-    return np.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
+    return np.clip(step, -LONGEST_STEP, LONGEST_STEP)
 
 
 # ---- intervals ----------------------------------------------------------------------------------
@@ -334,21 +253,17 @@ def _at_equal_length(
     influence += np.bincount(all_groups, (at_equal - rate) / len(at_equal), count)
     made_up = toward[0] * np.array([1 - even, -even])
     error = np.sqrt((influence**2).sum() * count / max(count - 1, 1) + (made_up**2).sum())
-    return LengthControlled(model, rate, _on_logit_scale(rate, float(error), level), float(slope))
+    return LengthControlled(model, rate, on_logit_scale(rate, float(error), level), float(slope))
 
 
-def _on_logit_scale(rate: float, error: float, level: float) -> Interval:
+def on_logit_scale(rate: float, error: float, level: float) -> Interval:
+    """The interval of a rate with this standard error that can't leave 0..1."""
     logit = np.log(rate / (1 - rate))
     half = level_quantile(level) * error / (rate * (1 - rate))
     return float(expit(logit - half)), float(expit(logit + half))
 
 
-def _cluster_sums(rows: Array, groups: NDArray[np.intp]) -> Array:
-    sums = np.zeros((int(groups.max()) + 1, rows.shape[1]))
-    np.add.at(sums, groups, rows)
-    return sums
-
-
-def _numbered(names: Sequence[object]) -> NDArray[np.intp]:
+def numbered(names: Sequence[object]) -> NDArray[np.intp]:
+    """Names as numbers, in order of appearance."""
     numbers: dict[object, int] = {}
     return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.intp)

@@ -1,4 +1,4 @@
-"""The shares of a judge's audit: how often it keeps its verdict, favours a place, a length, a family.
+"""The shares of a judge's audit: whether it keeps its verdict, what it favours beside quality.
 
 Pure functions on verdicts by position; each gives a share with its interval and how many cases it
 is of. Knows nothing of records, prompts or files. A share of nothing is None, never 0.
