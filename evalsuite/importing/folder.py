@@ -81,8 +81,8 @@ def import_run(format_name: str, path: Path, output: Path) -> Imported:
 
 
 def _write(folder: Path, published: Published, folders: Mapping[str, str]) -> None:
-    for name in folders.values():
-        _make(folder / name)
+    for model in (*published.answers, *published.samples):
+        _make(folder / folders[model])
     if published.games:
         _lines(folder / "matches.jsonl", (game.line() for game in published.games))
     if published.questions:

@@ -31,6 +31,8 @@ MODELS_FOR_DIFFICULTY = 8
 # a prior of this standard deviation on the slope, for judges whose every verdict follows length.
 _MODELS_FOR_POOLING = 3
 SLOPE_SD = 10.0
+# Slopes that look equal may still differ by a tenth; expectation-maximisation creeps towards zero.
+_LEAST_VARIANCE = 0.01
 _SHARED_AT_LEAST = 0.9  # of all instructions must have a verdict for each model
 LONGEST_STEP = 1.0  # on the logit scale; far from the maximum a full Newton step overshoots
 
@@ -204,8 +206,9 @@ def _pooled_fit(
         slope = slope + _bounded((h_skill * g_slope - h_both * g_skill) / determinant)
         if pooled:
             centre = float(slope.mean())
-            variance = float(((slope - centre) ** 2 + h_skill / determinant).mean())
-        if np.abs(np.concatenate([skill, slope, [centre, np.log(variance)]]) - before).max() < 1e-7:
+            spread_of_slopes = (slope - centre) ** 2 + h_skill / determinant
+            variance = max(float(spread_of_slopes.mean()), _LEAST_VARIANCE)
+        if np.abs(np.concatenate([skill, slope, [centre, np.log(variance)]]) - before).max() < 1e-6:
             return skill, slope, 1 / variance
     raise ArithmeticError("the length-controlled fit did not converge")
 
