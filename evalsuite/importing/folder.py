@@ -125,8 +125,8 @@ def _without_places(summary: JudgeSummary, published: Published) -> JudgeSummary
     audit = {}
     for judge, numbers in summary.audit.items():
         intervals = {**numbers["intervals"], "first_place_share": None}
-        unknown = {"first_place_share": None, "decisive_games": 0, "intervals": intervals}
-        audit[judge] = {**numbers, **unknown}
+        unknown = {"first_place_share": None, "decisive_games": 0, "places_known": False}
+        audit[judge] = {**numbers, **unknown, "intervals": intervals}
     return dataclasses.replace(summary, audit=audit)
 
 

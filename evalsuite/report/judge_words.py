@@ -25,8 +25,8 @@ def kind(judge: str) -> str:
     return "reference" if judge == REFERENCE else "model"
 
 
-def about(judge: str, served: Sequence[str]) -> str:
-    """What judged, in a sentence or two."""
+def about(judge: str, served: Sequence[str], *, one_order: bool = False) -> str:
+    """What judged, in a sentence or two. `one_order`: no pair was judged in both."""
     if judge == REFERENCE:
         return (
             "No language model judged. Each answer was checked against the question’s reference: "
@@ -35,6 +35,11 @@ def about(judge: str, served: Sequence[str]) -> str:
     place = " on this machine" if judge.startswith("local:") else ""
     answered = [name for name in served if name != judge]
     known = f" The server answered as {words.listing(answered)}." if answered else ""
+    if one_order:
+        return (
+            f"A language model{place}, {judge}, read each pair of answers once, in one order: what "
+            f"the place of an answer is worth to it is not taken out.{known}"
+        )
     return (
         f"A language model{place}, {judge}, read each pair of answers twice, in both orders. A win "
         f"counts when both orders agree; where they don’t, the pair is a tie.{known}"
@@ -128,7 +133,14 @@ def audit(judge: str, numbers: Mapping[str, Any]) -> tuple[AuditLine, ...]:
         AuditLine(
             "Won by the answer shown first",
             _share(first),
-            _of(numbers, "decisive_games", "game with a winner", "no game has a winner")
+            _of(
+                numbers,
+                "decisive_games",
+                "game with a winner",
+                "no game has a winner"
+                if numbers.get("places_known", True)
+                else "the order in which answers were shown was not kept",
+            )
             + " A judge that favours no place comes to 50 %.",
         ),
         AuditLine(
@@ -149,6 +161,30 @@ def audit(judge: str, numbers: Mapping[str, Any]) -> tuple[AuditLine, ...]:
             + " They count for nobody; neither does the other order of their pair.",
         ),
     )
+
+
+def controlled(judge: str, numbers: Sequence[Mapping[str, Any]], refused: str | None) -> str:
+    """The sentence under the win rates at equal lengths; why there are none; '' where unknown."""
+    if judge == REFERENCE:
+        return ""  # a check sees no length
+    if any(its.get("length_controlled") for its in numbers):
+        return (
+            "At equal length: what a model of the verdicts expects were both answers equally long "
+            "(a logistic fit with a term for the difference in length)."
+        )
+    return f"There is no win rate at equal length: {refused}." if refused else ""
+
+
+def scored_alone(labels: Sequence[str], numbers: Sequence[Mapping[str, Any]]) -> str:
+    """'Answers scored alone: a 8.5 (8.1 to 8.9, 80 answers), …'; '' where there are none."""
+    parts = []
+    for label, its in zip(labels, numbers, strict=True):
+        score = its.get("score") or {}
+        if score.get("value") is not None:
+            low, high = score["ci"]
+            count = words.plural(int(score["n"]), "answer")
+            parts.append(f"{label} {score['value']:.2f} ({low:.2f} to {high:.2f}, {count})")
+    return f"Answers scored alone, mean and 95 % interval: {'; '.join(parts)}." if parts else ""
 
 
 def cost(judge: str, games: Sequence[Game]) -> str:

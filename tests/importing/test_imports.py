@@ -297,3 +297,27 @@ def test_a_finished_run_is_left_alone(tmp_path: Path) -> None:
     assert main(["import", "mt-bench", str(path), "--output", str(tmp_path / "run")]) == 0
     assert (tmp_path / "run" / "manifest.json").read_bytes() == before
     assert (tmp_path / "run-2" / "leaderboard.json").is_file()
+
+
+def test_the_report_shows_rates_at_equal_length_and_claims_no_second_order(vicuna: Path) -> None:
+    page = (vicuna / "report.html").read_text(encoding="utf-8")
+    assert "At equal length" in page
+    assert "read each pair of answers once, in one order" in page
+    assert "in both orders. A win" not in page
+    assert "has no result at all" not in page
+
+
+def test_a_league_without_lengths_to_tell_by_says_why(tmp_path: Path) -> None:
+    rows = [
+        {"instruction": str(k), "output_1": "ab", "generator_1": "base", "output_2": "abc"}
+        | {"generator_2": "mine", "preference": 1 + k % 2, "annotator": "j"}
+        for k in range(6)
+    ]
+    path = tmp_path / "annotations.json"
+    path.write_text(json.dumps(rows), encoding="utf-8")
+    board = imported("alpaca-eval", path, tmp_path / "run")
+    assert "by the same on every question" in board["judge_audit"]["j"]["length_control"]
+    assert all(m["judges"]["j"]["length_controlled"] is None for m in board["models"])
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "There is no win rate at equal length" in page
+    assert "the order in which answers were shown was not kept" in page
