@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +125,14 @@ def test_the_games_parse_to_the_winners_written_in_them(test_data: Path, tmp_pat
     games = list(load_run(tmp_path / "run").games())
     assert len(games) == 150
     assert sum(game.verdict == "invalid" for game in games) == 3
-    differ = [g for g in games if parse_verdict(g.raw_reply or "") not in (g.verdict, "invalid")]
-    assert differ == []
-    read = sum(parse_verdict(g.raw_reply or "") == g.verdict for g in games)
-    assert read >= 130  # the others end in words after the mark, which counts as none here
+    mark = {"[[A]]": "first", "[[B]]": "second", "[[C]]": "tie"}
+    for game in games:
+        found = re.search(r"\[\[[ABC]\]\]", game.raw_reply or "")  # how these were read
+        assert (mark[found[0]] if found else "invalid") == game.verdict
+    # Our own rule reads less, a mark on a line of its own, and never another verdict.
+    ours = [(parse_verdict(game.raw_reply or ""), game.verdict) for game in games]
+    assert sum(one == two != "invalid" for one, two in ours) == 133
+    assert sum(one not in (two, "invalid") for one, two in ours) == 0
     (pair,) = board["pairs"]
     assert (pair["wins_a"], pair["wins_b"], pair["ties"], pair["invalid"]) == (18, 20, 35, 2)
     assert board["judge_audit"]["gpt-4"]["swapped_pairs"] == 73
