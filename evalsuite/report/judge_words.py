@@ -119,11 +119,20 @@ def audit(judge: str, numbers: Mapping[str, Any]) -> tuple[AuditLine, ...]:
     first = numbers.get("first_place_share")
     longer = numbers.get("longer_share")
     invalid = numbers.get("invalid_rate")
+    again = numbers.get("repeat_agreement")
+    repeated = AuditLine(
+        "Same verdict when asked again",
+        _share(again),
+        _of(numbers, "repeated_games", "game played more than once", "no game was repeated")
+        + _interval(numbers, "repeat_agreement"),
+    )
     return (
+        *(() if again is None else (repeated,)),
         AuditLine(
             "Same verdict in both orders",
             _share(same),
             _of(numbers, "swapped_pairs", "pair played in both orders", "no pair has both orders")
+            + _interval(numbers, "swap_agreement")
             + (
                 " A check sees no order, so this is as it must be."
                 if check
@@ -141,6 +150,7 @@ def audit(judge: str, numbers: Mapping[str, Any]) -> tuple[AuditLine, ...]:
                 if numbers.get("places_known", True)
                 else "the order in which answers were shown was not kept",
             )
+            + _interval(numbers, "first_place_share")
             + " A judge that favours no place comes to 50 %.",
         ),
         AuditLine(
@@ -152,12 +162,14 @@ def audit(judge: str, numbers: Mapping[str, Any]) -> tuple[AuditLine, ...]:
                 "game won between answers of different length",
                 "no game was won between answers of different length",
             )
+            + _interval(numbers, "longer_share")
             + " Far from 50 % it may be taste for length, or the longer ones may be better.",
         ),
         AuditLine(
             "Without a verdict",
             _share(invalid),
             _of(numbers, "games", "game", "no game was played")
+            + _interval(numbers, "invalid_rate")
             + " They count for nobody; neither does the other order of their pair.",
         ),
     )
@@ -211,6 +223,12 @@ def dollar(cost: float) -> str:
 
 def _share(value: Any) -> str:
     return "not known" if value is None else f"{100 * value:.0f} %"
+
+
+def _interval(numbers: Mapping[str, Any], name: str) -> str:
+    """' 95 % interval: 88 to 98 %.'; '' where there is none."""
+    bounds = (numbers.get("intervals") or {}).get(name)
+    return f" 95 % interval: {100 * bounds[0]:.0f} to {100 * bounds[1]:.0f} %." if bounds else ""
 
 
 def _of(numbers: Mapping[str, Any], count: str, one: str, none: str) -> str:

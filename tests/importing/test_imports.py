@@ -326,3 +326,10 @@ def test_a_league_without_lengths_to_tell_by_says_why(tmp_path: Path) -> None:
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "There is no win rate at equal length" in page
     assert "the order in which answers were shown was not kept" in page
+
+
+def test_the_audit_is_shown_with_its_intervals(vicuna: Path) -> None:
+    audit = load_run(vicuna).leaderboard.judge_audit["gpt-4"]
+    low, high = (100 * bound for bound in audit["intervals"]["longer_share"])
+    page = (vicuna / "report.html").read_text(encoding="utf-8")
+    assert f"95 % interval: {low:.0f} to {high:.0f} %." in page
