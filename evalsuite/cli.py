@@ -96,6 +96,18 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     report.add_argument("--debug", action="store_true", help="show tracebacks of errors")
 
+    imported = _command(
+        commands, "import", "make a run of published judgments or of lm-eval's results", _import
+    )
+    imported.add_argument(
+        "format", metavar="FORMAT", help="vicuna-blog, mt-bench, alpaca-eval or lm-eval"
+    )
+    imported.add_argument("path", metavar="PATH", type=Path, help="the file or folder to read")
+    imported.add_argument(
+        "--output", metavar="DIR", type=Path, required=True, help="folder for the run"
+    )
+    imported.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+
     models = _command(
         commands, "models", "list the models known by name, or tell all of one", _models
     )
@@ -191,6 +203,16 @@ def _report(options: argparse.Namespace) -> int:
     if len(options.runs) > 1 and options.output is None:
         raise UserError("several runs into one report: name its folder with --output")
     print(build_report(options.runs, options.output))
+    return 0
+
+
+def _import(options: argparse.Namespace) -> int:
+    from evalsuite.importing import import_run
+
+    done = import_run(options.format, options.path.expanduser(), options.output.expanduser())
+    for note in done.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(done.report)
     return 0
 
 

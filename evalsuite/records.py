@@ -212,23 +212,27 @@ class Game:
     """One judged game. Two orders of a pair are two games. `turn` and `repeat` count from 1.
 
     `verdict` is by position, `winner` the name it means. `scores` are the judge's own numbers when
-    its protocol has any. `tokens` and `cost` (US dollars, None when no price is known) cover every
-    call this game took; games that share a call, because their answers are equal, share its
-    tokens and count it once each. `lengths` are the judged answers' characters. `served` is the
-    model id that the server returned, `error` why there is no reply.
+    its protocol has any. Where one answer is judged alone, `second` is None, `scores` has one
+    number and the verdict is "tie", as nobody won, or "invalid". `preference` is the share of the
+    win, 0 to 1, that a protocol which weighs its verdict gives the first answer.
+
+    `tokens` and `cost` (US dollars, None when no price is known) cover every call this game took;
+    games that share a call, because their answers are equal, share its tokens and count it once
+    each. `lengths` are the judged answers' characters. `served` is the model id that the server
+    returned, `error` why there is no reply.
     """
 
     question_id: QuestionId
     category: str
     turn: int
     first: str
-    second: str
+    second: str | None
     repeat: int
     judge: str
     preset: str
     verdict: Verdict
     winner: str | None
-    scores: tuple[float, float] | None
+    scores: tuple[float, ...] | None
     raw_reply: str | None
     tokens: Mapping[str, int]  # {"prompt": …, "completion": …}
     cost: float | None
@@ -238,6 +242,12 @@ class Game:
     served: str | None = None
     delimiter: str | None = None
     error: str | None = None
+    preference: float | None = None
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models whose answers were judged, in the order shown."""
+        return (self.first,) if self.second is None else (self.first, self.second)
 
     def line(self) -> dict[str, Any]:
         """The game as matches.jsonl holds it."""

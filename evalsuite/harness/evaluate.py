@@ -279,7 +279,7 @@ def _task_result(
         info=info,
         metrics=tuple(metrics),
         n=len(first),
-        item_ids=_item_ids(first),
+        item_ids=item_ids(first),
         truncated=sum(count for (task, _), count in lm.truncated.items() if task == name),
         errors=len(lost) + sum(task == name for task, _ in lm.lost),
     )
@@ -313,7 +313,7 @@ def _items(metric: str, samples: Sequence[Mapping[str, Any]]) -> tuple[float, ..
     return tuple(float(value) for value in values)  # type: ignore[arg-type]
 
 
-def _item_ids(samples: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def item_ids(samples: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """Names of documents that stay when others come or go; a repeated document gets an index."""
     seen: Counter[str] = Counter()
     ids = []

@@ -32,6 +32,8 @@ def explain(leaderboard: Leaderboard, capability_of: Mapping[str, str]) -> tuple
                 )
     for model in models:
         missing = [task for task in measured if task not in model.tasks]
+        if not model.tasks and not measured and model.judges:
+            continue  # a run of judged games only
         if not model.tasks:
             notes.append(f"{model.name} has no result at all, so it has no place in the order.")
         elif missing:

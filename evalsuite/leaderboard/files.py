@@ -210,7 +210,7 @@ def _lines(path: Path, what: str, read: Callable[[Any], _Line]) -> Iterator[_Lin
 
 def _game(line: Any) -> Game:
     game = Game.from_line(_object(line))
-    names = (game.judge, game.preset, game.category, game.first, game.second)
+    names = (game.judge, game.preset, game.category, *game.models)
     if not all(isinstance(name, str) for name in names):
         raise ValueError("judge, preset, category, first and second must be texts")
     if game.verdict not in get_args(Verdict):

@@ -92,7 +92,8 @@ def _ci(ci: tuple[float, float] | None) -> list[float] | None:
 
 
 def to_csv(board: Leaderboard) -> str:
-    """One row a model, task and metric, a model and capability, a model's overall, two a judge.
+    """One row a model, task and metric, a model and capability, a model's overall; two to four a
+    judge.
 
     A name that a spreadsheet would run as a formula gets an apostrophe in front.
     """
@@ -130,17 +131,34 @@ def to_csv(board: Leaderboard) -> str:
 
 
 def _judge_rows(model: str, judge: str, said: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A judge's win rate and rating of a model; `n` counts games, ranks are the rating's."""
+    """A judge's win rate and rating of a model; `n` counts games, ranks are the rating's.
+
+    Where there are such, a row more for the win rate at equal length and for the mean score of
+    answers judged alone (`n` counts these).
+    """
     low, high = said.get("rank") or (None, None)
     row = {"model": model, "level": "judge", "name": _as_text(judge), "higher_is_better": True}
     row |= {"n": said.get("games")}
     rating = {"metric": "rating", "unit": "Elo", "rank_low": low, "rank_high": high}
-    return [
+    rows = [
         row
-        | {"metric": "win_rate", "unit": "share"}
+        | {"metric": "win_rate", "unit": "share", "stderr": _finite(said.get("stderr"))}
         | _bounds(said.get("win_rate"), said.get("ci")),
         row | rating | _bounds(said.get("rating"), said.get("rating_ci")),
     ]
+    if controlled := said.get("length_controlled"):
+        rows.append(
+            row
+            | {"metric": "win_rate_length_controlled", "unit": "share"}
+            | _bounds(controlled["win_rate"], controlled["ci"])
+        )
+    if score := said.get("score"):
+        rows.append(
+            row
+            | {"metric": "score", "unit": "score", "n": score["n"]}
+            | _bounds(score["value"], score["ci"])
+        )
+    return rows
 
 
 _COLUMNS = [

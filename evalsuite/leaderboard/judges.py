@@ -6,12 +6,15 @@ no judge, no prompt and no file.
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from evalsuite.leaderboard.audit import audit_of
+from evalsuite.leaderboard.lengths import length_controlled
 from evalsuite.records import Game, Leaderboard, QuestionId
+from evalsuite.stats.paired import ratio_of_sums, standard_error
 from evalsuite.stats.ratings import (
     Comparison,
     DisconnectedError,
@@ -28,7 +31,9 @@ _POINTS = {"a": 1.0, "tie": 0.5, "b": 0.0}
 class Decision:
     """What a pair's games on one turn and repeat come to. `a` stands before `b` by name.
 
-    `outcome` is "invalid" when one of the games has no verdict.
+    `outcome` is "invalid" when one of the games has no verdict. `points` is a's share of the win:
+    the mean of the games' preferences where the protocol weighs its verdicts, else 1, 0.5 or 0;
+    None without a verdict. `longer` is how many characters a's answer is longer.
     """
 
     question_id: QuestionId
@@ -39,16 +44,19 @@ class Decision:
     a: str
     b: str
     outcome: Outcome
+    points: float | None
+    longer: int
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeSummary:
     """The leaderboard's parts, in the form that leaderboard.json has.
 
-    `models` is {model: {judge: {win_rate, ci, rating, rating_ci, rank, games, invalid,
-    categories}}}: `games` and `invalid` count judged games (two for a pair in both orders), the
-    win rate is over decisions, ties half. `pairs` count decisions. `notes` say what could not be
-    computed, and why.
+    `models` is {model: {judge: {win_rate, ci, stderr, length_controlled, rating, rating_ci, rank,
+    games, invalid, categories}}}: `games` and `invalid` count judged games (two for a pair in both
+    orders), the win rate is over decisions, ties half. Models whose answers were judged alone have
+    `score`, the mean of the judge's numbers. `pairs` count decisions. `notes` say what could not
+    be computed, and why.
     """
 
     models: Mapping[str, Mapping[str, Any]]
@@ -61,11 +69,13 @@ def decide(games: Iterable[Game]) -> list[Decision]:
     """One decision for the games of a pair on one turn and repeat, in order of first play.
 
     Orders that agree make a winner or a tie, orders that don't a tie. A game without a verdict
-    leaves the decision invalid: half a comparison decides nothing.
+    leaves the decision invalid: half a comparison decides nothing. Games of one answer are no
+    comparisons and decide nothing either.
     """
     groups: dict[tuple[object, ...], list[Game]] = {}
     for game in games:
-        groups.setdefault(_pairing(game), []).append(game)
+        if game.second is not None:
+            groups.setdefault(_pairing(game), []).append(game)
     return [_decision(group) for group in groups.values()]
 
 
@@ -79,7 +89,7 @@ def judge_summary(games: Sequence[Game], models: Sequence[str], *, seed: int = 0
     Raises:
         ValueError: a game of a model that is not among `models`.
     """
-    strangers = {name for game in games for name in (game.first, game.second)} - set(models)
+    strangers = {name for game in games for name in game.models} - set(models)
     if strangers:
         raise ValueError(f"games of {', '.join(sorted(strangers))}, not among the models")
     by_model: dict[str, dict[str, Any]] = {model: {} for model in models}
@@ -87,13 +97,18 @@ def judge_summary(games: Sequence[Game], models: Sequence[str], *, seed: int = 0
     audit: dict[str, Mapping[str, Any]] = {}
     notes: list[str] = []
     for judge in dict.fromkeys(game.judge for game in games):
-        played = [game for game in games if game.judge == judge]
+        its = [game for game in games if game.judge == judge]
+        played = [game for game in its if game.second is not None]
         decisions = decide(played)
-        pairs += _pairs(judge, played, decisions)
-        audit[judge] = _audit(played)
-        scores, problem = _scores(played, decisions, models, seed)
+        pairs += _pairs(judge, played, decisions, seed)
+        controlled, refused = length_controlled(decisions)
+        audit[judge] = audit_of(played) | {"length_control": refused}
+        scores, problem = _scores(played, decisions, models, seed) if played else ({}, None)
         for model, score in scores.items():
-            by_model[model][judge] = score
+            by_model[model][judge] = score | {"length_controlled": controlled.get(model)}
+        alone = [game for game in its if game.second is None]
+        for model, score in _marks(alone, models, seed).items():
+            by_model[model].setdefault(judge, {}).update(score)
         if problem:
             notes.append(f"{judge}: {problem}")
     return JudgeSummary(by_model, tuple(pairs), audit, tuple(notes))
@@ -106,13 +121,13 @@ def with_judges(board: Leaderboard, summary: JudgeSummary) -> Leaderboard:
 
 
 def _pairing(game: Game) -> tuple[object, ...]:
-    a, b = sorted((game.first, game.second))
+    a, b = sorted(game.models)
     return game.judge, game.question_id, game.turn, game.repeat, a, b
 
 
 def _decision(games: Sequence[Game]) -> Decision:
     one = games[0]
-    a, b = sorted((one.first, one.second))
+    a, b = sorted(one.models)
     winners = {game.winner for game in games}
     outcome: Outcome = "tie"
     if any(game.verdict == "invalid" for game in games):
@@ -121,14 +136,34 @@ def _decision(games: Sequence[Game]) -> Decision:
         outcome = "a"
     elif winners == {b}:
         outcome = "b"
-    return Decision(one.question_id, one.category, one.turn, one.repeat, one.judge, a, b, outcome)
+    points = None if outcome == "invalid" else _POINTS[outcome]
+    weighed = [
+        game.preference if game.first == a else 1 - game.preference
+        for game in games
+        if game.preference is not None
+    ]
+    if points is not None and len(weighed) == len(games):
+        points = math.fsum(weighed) / len(weighed)
+    lengths = one.lengths if one.first == a else one.lengths[::-1]
+    return Decision(
+        question_id=one.question_id,
+        category=one.category,
+        turn=one.turn,
+        repeat=one.repeat,
+        judge=one.judge,
+        a=a,
+        b=b,
+        outcome=outcome,
+        points=points,
+        longer=lengths[0] - lengths[1],
+    )
 
 
 def _comparisons(decisions: Iterable[Decision]) -> list[Comparison]:
     return [
-        Comparison(one.question_id, one.a, one.b, _POINTS[one.outcome])
+        Comparison(one.question_id, one.a, one.b, one.points)
         for one in decisions
-        if one.outcome != "invalid"
+        if one.points is not None
     ]
 
 
@@ -136,7 +171,8 @@ def _scores(
     games: Sequence[Game], decisions: Sequence[Decision], models: Sequence[str], seed: int
 ) -> tuple[dict[str, dict[str, Any]], str | None]:
     """One judge's numbers for every model that played, and why there are no ratings, if so."""
-    playing = [m for m in models if any(m in (game.first, game.second) for game in games)]
+    played = {name for game in games for name in game.models}
+    playing = [m for m in models if m in played]
     comparisons = _comparisons(decisions)
     compared = {name for one in comparisons for name in (one.a, one.b)}
     league = [model for model in playing if model in compared]
@@ -154,11 +190,12 @@ def _scores(
     categories = _categories(decisions, playing, seed)
     scores = {}
     for model in playing:
-        own = [game for game in games if model in (game.first, game.second)]
+        own = [game for game in games if model in game.models]
         win, rating = rates[model], ratings.get(model)
         scores[model] = {
             "win_rate": win[0] if win else None,
             "ci": list(win[1]) if win else None,
+            "stderr": _stderr(comparisons, model) if win else None,
             "rating": rating.rating if rating else None,
             "rating_ci": list(rating.rating_ci) if rating else None,
             "rank": list(rating.rank) if rating else None,
@@ -167,6 +204,31 @@ def _scores(
             "categories": categories[model],
         }
     return scores, problem
+
+
+def _stderr(comparisons: Sequence[Comparison], model: str) -> float | None:
+    """The win rate's standard error, questions as clusters: sd / sqrt(n) with one decision each."""
+    own = [one for one in comparisons if model in (one.a, one.b)]
+    points = [one.score if one.a == model else 1 - one.score for one in own]
+    return standard_error(points, [one.question for one in own])
+
+
+def _marks(games: Sequence[Game], models: Sequence[str], seed: int) -> dict[str, dict[str, Any]]:
+    """The mean of what a judge gave answers that it read alone, on its own scale."""
+    found: dict[str, dict[str, Any]] = {}
+    for model in models:
+        own = [game for game in games if game.first == model]
+        marked = [game for game in own if game.scores]
+        if not own:
+            continue
+        score: dict[str, Any] = {"value": None, "ci": None, "n": len(marked)}
+        if marked:
+            marks = [game.scores[0] for game in marked if game.scores]
+            mean = ratio_of_sums(marks, [1.0] * len(marks), [g.question_id for g in marked], seed)
+            assert mean is not None  # its divisor is a count
+            score = {"value": mean.value, "ci": list(mean.ci), "n": len(marked)}
+        found[model] = {"score": score, "marked": len(own), "unmarked": len(own) - len(marked)}
+    return found
 
 
 def _categories(
@@ -187,13 +249,25 @@ def _categories(
 
 
 def _pairs(
-    judge: str, games: Sequence[Game], decisions: Sequence[Decision]
+    judge: str, games: Sequence[Game], decisions: Sequence[Decision], seed: int
 ) -> list[Mapping[str, Any]]:
-    """Counts of decisions by pair; scores are sums of the judge's own numbers, if it gives any."""
+    """Counts of decisions by pair; scores are sums of the judge's own numbers, if it gives any.
+
+    `win_rate_a` is a's against b alone. `score_ratio` is score_b over score_a, the older way to
+    say how good b is; intervals resample questions.
+    """
     rows: list[Mapping[str, Any]] = []
-    for a, b in dict.fromkeys((one.a, one.b) for one in decisions):
-        outcomes = [one.outcome for one in decisions if (one.a, one.b) == (a, b)]
-        scored = [game for game in games if game.scores and {game.first, game.second} == {a, b}]
+    met: dict[tuple[str, str], list[Decision]] = {}
+    for one in decisions:
+        met.setdefault((one.a, one.b), []).append(one)
+    with_scores: dict[tuple[str, ...], list[Game]] = {}
+    for game in games:
+        if game.scores:
+            with_scores.setdefault(tuple(sorted(game.models)), []).append(game)
+    for (a, b), its in met.items():
+        outcomes = [one.outcome for one in its]
+        scored = with_scores.get((a, b), [])
+        [of_a, _] = win_rate_intervals([a, b], _comparisons(its), seed)
         rows.append(
             {
                 "judge": judge,
@@ -205,48 +279,29 @@ def _pairs(
                 "invalid": outcomes.count("invalid"),
                 "score_a": sum(_score(game, a) for game in scored) if scored else None,
                 "score_b": sum(_score(game, b) for game in scored) if scored else None,
+                "win_rate_a": of_a[0] if of_a else None,
+                "win_rate_a_ci": list(of_a[1]) if of_a else None,
+                **_score_ratio(scored, a, b, seed),
             }
         )
     return rows
 
 
-def _score(game: Game, model: str) -> float:
-    assert game.scores is not None  # the caller has chosen games with scores
-    return game.scores[0] if game.first == model else game.scores[1]
-
-
-def _audit(games: Sequence[Game]) -> dict[str, Any]:
-    """How a judge behaves, whatever it judges; None where there is nothing to tell by.
-
-    swap_agreement: pairs judged in both orders whose two verdicts name the same winner, or both a
-    tie. first_place_share: decisive games won by the answer shown first. longer_share: decisive
-    games of answers of different length won by the longer one. invalid_rate: games without a
-    verdict. The counts say out of how many.
-    """
-    groups: dict[tuple[object, ...], list[Game]] = {}
-    for game in games:
-        if game.verdict != "invalid":
-            groups.setdefault(_pairing(game), []).append(game)
-    swapped = [
-        (one, two)
-        for group in groups.values()
-        for one, two in itertools.combinations(group, 2)
-        if one.first == two.second
-    ]
-    decisive = [game for game in games if game.verdict in ("first", "second")]
-    unequal = [game for game in decisive if game.lengths[0] != game.lengths[1]]
-    longer = sum((g.lengths[0] > g.lengths[1]) == (g.verdict == "first") for g in unequal)
+def _score_ratio(scored: Sequence[Game], a: str, b: str, seed: int) -> dict[str, Any]:
+    if not scored:
+        return {}
+    ratio = ratio_of_sums(
+        [_score(game, b) for game in scored],
+        [_score(game, a) for game in scored],
+        [game.question_id for game in scored],
+        seed,
+    )
     return {
-        "swap_agreement": _share(sum(a.winner == b.winner for a, b in swapped), len(swapped)),
-        "first_place_share": _share(sum(g.verdict == "first" for g in decisive), len(decisive)),
-        "longer_share": _share(longer, len(unequal)),
-        "invalid_rate": _share(sum(g.verdict == "invalid" for g in games), len(games)),
-        "games": len(games),
-        "swapped_pairs": len(swapped),
-        "decisive_games": len(decisive),
-        "unequal_lengths": len(unequal),
+        "score_ratio": ratio.value if ratio else None,
+        "score_ratio_ci": list(ratio.ci) if ratio else None,
     }
 
 
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+def _score(game: Game, model: str) -> float:
+    assert game.scores is not None  # the caller has chosen games with scores
+    return game.scores[0] if game.first == model else game.scores[1]

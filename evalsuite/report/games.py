@@ -40,7 +40,9 @@ class _Kept:
 
 
 def read_games(runs: Sequence[Run]) -> dict[str, list[Game]]:
-    """The games of each league, by its key; games of a judge without numbers are left out.
+    """The games of each league, by its key.
+
+    Left out are games of a judge without numbers, and of one answer: they compare nothing.
 
     Raises:
         UserError: a damaged matches.jsonl.
@@ -50,7 +52,7 @@ def read_games(runs: Sequence[Run]) -> dict[str, list[Game]]:
     for number in dict.fromkeys(number for number, _ in keys):
         for game in runs[number].games():
             key = keys.get((number, game.judge))
-            if key is not None:
+            if key is not None and game.second is not None:
                 found[key].append(game)
     return found
 
@@ -128,7 +130,7 @@ def _comparisons(games: Iterable[Game]) -> list[list[Game]]:
 
 def _names(games: Sequence[Game]) -> tuple[str, str]:
     """The pair in the order of its decision: by name."""
-    a, b = sorted((games[0].first, games[0].second))
+    a, b = sorted(games[0].models)
     return a, b
 
 

@@ -25,8 +25,8 @@ def kind(judge: str) -> str:
     return "reference" if judge == REFERENCE else "model"
 
 
-def about(judge: str, served: Sequence[str]) -> str:
-    """What judged, in a sentence or two."""
+def about(judge: str, served: Sequence[str], *, one_order: bool = False) -> str:
+    """What judged, in a sentence or two. `one_order`: no pair was judged in both."""
     if judge == REFERENCE:
         return (
             "No language model judged. Each answer was checked against the question’s reference: "
@@ -35,6 +35,11 @@ def about(judge: str, served: Sequence[str]) -> str:
     place = " on this machine" if judge.startswith("local:") else ""
     answered = [name for name in served if name != judge]
     known = f" The server answered as {words.listing(answered)}." if answered else ""
+    if one_order:
+        return (
+            f"A language model{place}, {judge}, read each pair of answers once, in one order: what "
+            f"the place of an answer is worth to it is not taken out.{known}"
+        )
     return (
         f"A language model{place}, {judge}, read each pair of answers twice, in both orders. A win "
         f"counts when both orders agree; where they don’t, the pair is a tie.{known}"
@@ -114,11 +119,20 @@ def audit(judge: str, numbers: Mapping[str, Any]) -> tuple[AuditLine, ...]:
     first = numbers.get("first_place_share")
     longer = numbers.get("longer_share")
     invalid = numbers.get("invalid_rate")
+    again = numbers.get("repeat_agreement")
+    repeated = AuditLine(
+        "Same verdict when asked again",
+        _share(again),
+        _of(numbers, "repeated_games", "game played more than once", "no game was repeated")
+        + _interval(numbers, "repeat_agreement"),
+    )
     return (
+        *(() if again is None else (repeated,)),
         AuditLine(
             "Same verdict in both orders",
             _share(same),
             _of(numbers, "swapped_pairs", "pair played in both orders", "no pair has both orders")
+            + _interval(numbers, "swap_agreement")
             + (
                 " A check sees no order, so this is as it must be."
                 if check
@@ -128,7 +142,15 @@ def audit(judge: str, numbers: Mapping[str, Any]) -> tuple[AuditLine, ...]:
         AuditLine(
             "Won by the answer shown first",
             _share(first),
-            _of(numbers, "decisive_games", "game with a winner", "no game has a winner")
+            _of(
+                numbers,
+                "decisive_games",
+                "game with a winner",
+                "no game has a winner"
+                if numbers.get("places_known", True)
+                else "the order in which answers were shown was not kept",
+            )
+            + _interval(numbers, "first_place_share")
             + " A judge that favours no place comes to 50 %.",
         ),
         AuditLine(
@@ -140,15 +162,41 @@ def audit(judge: str, numbers: Mapping[str, Any]) -> tuple[AuditLine, ...]:
                 "game won between answers of different length",
                 "no game was won between answers of different length",
             )
+            + _interval(numbers, "longer_share")
             + " Far from 50 % it may be taste for length, or the longer ones may be better.",
         ),
         AuditLine(
             "Without a verdict",
             _share(invalid),
             _of(numbers, "games", "game", "no game was played")
+            + _interval(numbers, "invalid_rate")
             + " They count for nobody; neither does the other order of their pair.",
         ),
     )
+
+
+def controlled(judge: str, numbers: Sequence[Mapping[str, Any]], refused: str | None) -> str:
+    """The sentence under the win rates at equal lengths; why there are none; '' where unknown."""
+    if judge == REFERENCE:
+        return ""  # a check sees no length
+    if any(its.get("length_controlled") for its in numbers):
+        return (
+            "At equal length: what a model of the verdicts expects were both answers equally long "
+            "(a logistic fit with a term for the difference in length)."
+        )
+    return f"There is no win rate at equal length: {refused}." if refused else ""
+
+
+def scored_alone(labels: Sequence[str], numbers: Sequence[Mapping[str, Any]]) -> str:
+    """'Answers scored alone: a 8.5 (8.1 to 8.9, 80 answers), …'; '' where there are none."""
+    parts = []
+    for label, its in zip(labels, numbers, strict=True):
+        score = its.get("score") or {}
+        if score.get("value") is not None:
+            low, high = score["ci"]
+            count = words.plural(int(score["n"]), "answer")
+            parts.append(f"{label} {score['value']:.2f} ({low:.2f} to {high:.2f}, {count})")
+    return f"Answers scored alone, mean and 95 % interval: {'; '.join(parts)}." if parts else ""
 
 
 def cost(judge: str, games: Sequence[Game]) -> str:
@@ -175,6 +223,12 @@ def dollar(cost: float) -> str:
 
 def _share(value: Any) -> str:
     return "not known" if value is None else f"{100 * value:.0f} %"
+
+
+def _interval(numbers: Mapping[str, Any], name: str) -> str:
+    """' 95 % interval: 88 to 98 %.'; '' where there is none."""
+    bounds = (numbers.get("intervals") or {}).get(name)
+    return f" 95 % interval: {100 * bounds[0]:.0f} to {100 * bounds[1]:.0f} %." if bounds else ""
 
 
 def _of(numbers: Mapping[str, Any], count: str, one: str, none: str) -> str:

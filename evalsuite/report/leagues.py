@@ -114,7 +114,11 @@ def _league(
         judge=judge,
         run=run.path.resolve().name if many else "",
         kind=judge_words.kind(judge),
-        about=judge_words.about(judge, sorted({g.served for g in games if g.served})),
+        about=judge_words.about(
+            judge,
+            sorted({g.served for g in games if g.served}),
+            one_order=bool(audit.get("games")) and audit.get("swapped_pairs") == 0,
+        ),
         verdict=judge_words.verdict(
             judge, [labels.get(n, n) for n in names], places, decided, names
         ),
@@ -128,26 +132,36 @@ def _league(
         categories=tuple(_category(c, names, numbers) for c in categories),
         audit=judge_words.audit(judge, audit),
         cost=judge_words.cost(judge, games),
+        controlled=judge_words.controlled(
+            judge, [numbers[n] for n in names], audit.get("length_control")
+        ),
+        alone=judge_words.scored_alone(
+            [labels.get(n, n) for n in names], [numbers[n] for n in names]
+        ),
     )
 
 
-def _order(numbers: Mapping[str, Any]) -> tuple[float, float]:
+def _order(numbers: Mapping[str, Any]) -> tuple[float, float, float]:
     rating, rate = numbers.get("rating"), numbers.get("win_rate")
+    score = (numbers.get("score") or {}).get("value")
     return (
         float("inf") if rating is None else -float(rating),
         float("inf") if rate is None else -float(rate),
+        float("inf") if score is None else -float(score),
     )
 
 
 def _standing(label: str, numbers: Mapping[str, Any], tally: Sequence[int]) -> Standing:
     rank = _pair(numbers.get("rank"))
     won, tied, lost, invalid = tally
+    controlled = numbers.get("length_controlled") or {}
     return Standing(
         name=label,
         leads=rank is not None and rank[0] == 1,
         rank=judge_words.rank(rank),
         rating=_score(numbers.get("rating"), numbers.get("rating_ci"), "rating"),
         win=_score(numbers.get("win_rate"), numbers.get("ci"), "share"),
+        controlled=_score(controlled.get("win_rate"), controlled.get("ci"), "share"),
         won=won,
         tied=tied,
         lost=lost,

@@ -138,6 +138,7 @@ class Standing:
     rank: str  # in words
     rating: Score
     win: Score
+    controlled: Score  # the win rate at equal length
     won: int
     tied: int
     lost: int
@@ -188,6 +189,8 @@ class League:
     categories: tuple[CategoryRow, ...]
     audit: tuple[AuditLine, ...]
     cost: str
+    controlled: str  # what the win rates at equal length are, or why there are none
+    alone: str  # what answers scored alone came to
 
 
 @dataclass(frozen=True, slots=True)

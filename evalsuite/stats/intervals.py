@@ -34,7 +34,7 @@ def wilson(successes: float, n: int, level: float = 0.95) -> Interval:
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"{successes} successes of {n} is not a share")
-    z = _z(level)
+    z = level_quantile(level)
     share = successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
@@ -52,7 +52,7 @@ def normal(value: float, stderr: float, level: float = 0.95) -> Interval:
     """
     if not stderr >= 0:
         raise ValueError(f"{stderr} is not a standard error")
-    z = _z(level)
+    z = level_quantile(level)
     return value - z * stderr, value + z * stderr
 
 
@@ -96,7 +96,7 @@ def bootstrap_mean(
     bias = float(ndtri(min(max(below, 0.5 / resamples), 1 - 0.5 / resamples)))
     centred = values - mean
     acceleration = float((centred**3).sum() / (6 * (centred**2).sum() ** 1.5))
-    tails = np.array([-_z(level), _z(level)]) + bias
+    tails = np.array([-level_quantile(level), level_quantile(level)]) + bias
     quantiles = ndtr(bias + tails / (1 - acceleration * tails))
     low, high = np.quantile(means, quantiles)
     return float(low), float(high)
@@ -124,7 +124,8 @@ def mean_of_estimates(values: Sequence[float], intervals: Sequence[Interval]) ->
     return centre - below / len(values), centre + above / len(values)
 
 
-def _z(level: float) -> float:
+def level_quantile(level: float) -> float:
+    """How many standard errors a normal interval of this level reaches to either side."""
     if not 0 < level < 1:
         raise ValueError(f"a confidence level lies between 0 and 1, not {level}")
     return float(ndtri(0.5 + level / 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from unittest.mock import ANY
 
 import pytest
 
@@ -58,7 +59,7 @@ def test_the_summary_is_json_and_counts_every_game_once() -> None:
     json.dumps([summary.models, summary.pairs, summary.audit], allow_nan=False)
     assert summary.pairs == (
         {"judge": "j", "a": "x", "b": "y", "wins_a": 1, "wins_b": 1, "ties": 1, "invalid": 1,
-         "score_a": None, "score_b": None},
+         "score_a": None, "score_b": None, "win_rate_a": 0.5, "win_rate_a_ci": ANY},
     )  # fmt: skip
     x = summary.models["x"]["j"]
     assert (x["games"], x["invalid"], x["win_rate"]) == (8, 1, 0.5)

@@ -1,0 +1,82 @@
+"""Judges with a planted bias: what the leaderboard and the audit say of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evalsuite.leaderboard.judges import decide, judge_summary
+from evalsuite.records import Game, Verdict
+
+
+def played(
+    question: int, first: str, second: str, verdict: Verdict, lengths: dict[str, int]
+) -> Game:
+    return Game(
+        question_id=question,
+        category="general",
+        turn=1,
+        first=first,
+        second=second,
+        repeat=1,
+        judge="j",
+        preset="pairwise",
+        verdict=verdict,
+        winner={"first": first, "second": second}.get(verdict),
+        scores=None,
+        raw_reply=None,
+        tokens={},
+        cost=None,
+        key="",
+        lengths=(lengths[first], lengths[second]),
+    )
+
+
+def league(biased_to: str, seed: int = 0, questions: int = 80) -> list[Game]:
+    """Two equal models, one of them wordier, in both orders."""
+    rng = np.random.default_rng(seed)
+    games = []
+    for q in range(questions):
+        lengths = {"wordy": int(rng.normal(900, 250)), "terse": int(rng.normal(650, 250))}
+        for first, second in (("wordy", "terse"), ("terse", "wordy")):
+            longer: Verdict = "first" if lengths[first] > lengths[second] else "second"
+            verdict: Verdict = "first" if biased_to == "place" else longer
+            games.append(played(q, first, second, verdict, lengths))
+    return games
+
+
+def test_a_judge_that_always_takes_the_first_place_decides_nothing() -> None:
+    games = league("place")
+    assert {one.outcome for one in decide(games)} == {"tie"}
+    summary = judge_summary(games, ["wordy", "terse"])
+    audit = summary.audit["j"]
+    assert audit["first_place_share"] == 1.0
+    assert audit["swap_agreement"] == 0.0
+    assert audit["intervals"]["first_place_share"][0] > 0.9
+    for model in ("wordy", "terse"):
+        said = summary.models[model]["j"]
+        assert said["win_rate"] == 0.5
+        assert said["rank"] == [1, 2]
+        low, high = said["length_controlled"]["ci"]
+        assert low < 0.5 < high
+
+
+def test_a_judge_that_takes_the_longer_answer_is_shown_and_undone() -> None:
+    for seed in range(10):
+        summary = judge_summary(league("length", seed), ["wordy", "terse"])
+        audit, said = summary.audit["j"], summary.models["wordy"]["j"]
+        assert audit["longer_share"] == 1.0
+        assert audit["swap_agreement"] == 1.0
+        assert said["win_rate"] > 0.6
+        assert said["ci"][0] > 0.5  # the raw rate is sure of a difference that is none
+        low, high = said["length_controlled"]["ci"]
+        assert low <= 0.5 <= high
+
+
+def test_repeats_show_their_spread() -> None:
+    import dataclasses
+
+    games = league("length", questions=20)
+    second = [dataclasses.replace(game, repeat=2) for game in league("place", questions=20)]
+    audit = judge_summary([*games, *second], ["wordy", "terse"]).audit["j"]
+    assert audit["repeated_games"] == 40
+    assert audit["repeat_agreement"] == 0.5
