@@ -11,11 +11,9 @@ that balance. Every drawn run is tested by the functions that `evalsuite compare
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 

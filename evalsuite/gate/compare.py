@@ -68,7 +68,7 @@ def compare_sides(
     check_margin(margin)
     differences = side_differences(before, after)
     pairs = model_pairs(before, after)
-    _check_critical(before, critical)
+    check_critical(before, critical)
     failed = list(missing(before, after))
     if not pairs and not differences:
         if not failed:
@@ -117,7 +117,8 @@ def _exit_code(verdict: Verdict, failed: bool, strict: bool) -> int:
     return EXIT_NOT_SHOWN if strict and verdict in (NOT_SHOWN, UNSEEN) else EXIT_FINE
 
 
-def _check_critical(before: Side, critical: Sequence[str]) -> None:
+def check_critical(before: Side, critical: Sequence[str]) -> None:
+    """Raises UserError unless the baseline has every critical task."""
     known = {
         name for model in before.models for name in (*model.tasks, *model.untested, *model.games)
     }

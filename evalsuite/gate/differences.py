@@ -89,8 +89,10 @@ def items_differences(
 
 def has_failed(side: Side, model: str, task: str = "") -> bool:
     """Whether a side says that a model, or this task of it, failed there."""
-    return any(f.model in (model, "") and f.task in (task, "") and (f.task or f.stage != "judge")
-               for f in side.failed)  # fmt: skip
+    return any(
+        f.model in (model, "") and f.task in (task, "") and (f.task or f.stage != "judge")
+        for f in side.failed
+    )
 
 
 def missing(baseline: Side, run: Side) -> Mapping[str, None]:

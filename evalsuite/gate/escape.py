@@ -1,4 +1,4 @@
-"""Texts from elsewhere made harmless for where they go: GitHub's commands, markdown, XML, a terminal.
+"""Texts from elsewhere made harmless: for GitHub's commands, markdown, XML and a terminal.
 
 Knows the rules of these four places and nothing else. Names of models and tasks and the words of
 errors may hold anything.
@@ -10,7 +10,7 @@ import re
 import unicodedata
 
 # What XML 1.0 has no way to write, and what a terminal may act on.
-_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff￾￿]")
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 # Between letters or digits these are only themselves; anywhere else they may be markup.
 _PLAIN_INSIDE = frozenset("-_,")
 _LONGEST = 500
@@ -51,7 +51,9 @@ def markdown(text: str) -> str:
     line = one_line(text)
     out = []
     for place, c in enumerate(line):
-        inside = 0 < place < len(line) - 1 and line[place - 1].isalnum() and line[place + 1].isalnum()
+        inside = (
+            0 < place < len(line) - 1 and line[place - 1].isalnum() and line[place + 1].isalnum()
+        )
         plain = c == " " or (c.isalnum() or not c.isascii()) or (c in _PLAIN_INSIDE and inside)
         out.append(c if plain else f"&#{ord(c)};")
     return "".join(out)

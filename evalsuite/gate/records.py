@@ -12,9 +12,7 @@ from typing import Literal
 from evalsuite.leaderboard.items import Items
 from evalsuite.records import Failure
 
-Verdict = Literal[
-    "regressed", "no drop beyond the margin", "not shown", "could not have been seen"
-]
+Verdict = Literal["regressed", "no drop beyond the margin", "not shown", "could not have been seen"]
 REGRESSED: Verdict = "regressed"
 HELD: Verdict = "no drop beyond the margin"
 NOT_SHOWN: Verdict = "not shown"

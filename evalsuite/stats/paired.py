@@ -1,6 +1,6 @@
 """Paired differences of two measurements of the same items, and the chance that there is no drop.
 
-Pure functions: arrays in, arrays out. Knows numpy and scipy; knows nothing of tasks, models or runs.
+Pure functions: arrays in, arrays out. Knows numpy and scipy; nothing of tasks, models or runs.
 Differences are run minus baseline, so a drop is below 0.
 """
 
