@@ -11,12 +11,18 @@ that balance. Every drawn run is tested by the functions that `evalsuite compare
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from evalsuite.gate import GateResult, Side, compare_runs, write_baseline, write_outputs
+from evalsuite.gate.records import ModelSide
+from evalsuite.leaderboard.items import KEY_LENGTH, Items
 from evalsuite.stats import find_regressions, paired_counts, wilson
 
 # The documents that lm-eval 0.4.13 scores in each task.
@@ -111,11 +117,50 @@ def table(runs: int, seed: int) -> str:
     return "\n".join(lines)
 
 
+def compare_pairs(pairs: int, folder: Path, seed: int = 0) -> tuple[dict[str, float], GateResult]:
+    """Seconds to write two baseline files of `pairs` items in 17 tasks and to compare them."""
+    rng = np.random.default_rng(seed)
+    sides = []
+    parts = np.array_split(np.arange(pairs), len(SIZES))
+    every = {task: np.sort(_keys(rng, len(part))) for task, part in zip(SIZES, parts, strict=True)}
+    for name in ("before", "after"):
+        tasks = {
+            task: Items(keys, (rng.random(len(keys)) < 0.65).astype(float), None, {})
+            for task, keys in every.items()
+        }
+        sides.append(Side(name, (ModelSide("model", tasks),), {}))
+    seconds = {}
+    began = time.perf_counter()
+    for side in sides:
+        write_baseline(side, folder / f"{side.label}.json")
+    seconds["write"] = time.perf_counter() - began
+    began = time.perf_counter()
+    result = compare_runs([folder / "before.json"], [folder / "after.json"])
+    write_outputs(result, folder / "gate")
+    seconds["compare"] = time.perf_counter() - began
+    return seconds, result
+
+
+def _keys(rng: np.random.Generator, n: int) -> NDArray[np.str_]:
+    numbers = np.unique(rng.integers(0, 1 << 48, size=n + n // 100 + 9))[:n]
+    return np.array([f"{number:0{KEY_LENGTH}x}" for number in numbers])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pairs", type=int, help="time a comparison of so many pairs instead")
     options = parser.parse_args()
+    if options.pairs:
+        with tempfile.TemporaryDirectory() as folder:
+            seconds, _ = compare_pairs(options.pairs, Path(folder))
+            size = (Path(folder) / "before.json").stat().st_size
+        print(
+            f"{options.pairs:,} pairs compared in {seconds['compare']:.2f} s, two files of "
+            f"{size / 1e6:.1f} MB read, gate.json, junit.xml and summary.md written"
+        )
+        return
     began = time.perf_counter()
     print(table(options.runs, options.seed))
     print(f"\n{options.runs} runs a cell, {time.perf_counter() - began:.1f} s")

@@ -47,8 +47,8 @@ def compare_runs(
         before = load_side(baseline)
         after = load_side(run)
     except NotComparableError as error:
-        names = [" + ".join(Path(p).resolve().name for p in side) for side in (baseline, run)]
-        return _refused(*names, error.differences, margin, critical, strict)
+        first, second = (" + ".join(Path(p).resolve().name for p in s) for s in (baseline, run))
+        return _refused(first, second, error.differences, margin, critical, strict)
     return compare_sides(before, after, margin=margin, critical=critical, strict=strict)
 
 

@@ -50,9 +50,9 @@ def _line(suite: ElementTree.Element, model: str, line: Line, *, strict: bool) -
     elif strict:
         _case(suite, model, line.name, "failure", line.verdict, said)
     else:
-        why = line.verdict
+        why: str = line.verdict
         if line.verdict == UNSEEN and line.visible_drop is not None:
-            why = f"{line.verdict}: smallest visible drop {line.visible_drop:.1f} {line.unit}"
+            why = f"{why}: smallest visible drop {line.visible_drop:.1f} {line.unit}"
         _case(suite, model, line.name, "skipped", why, said)
 
 
