@@ -105,5 +105,5 @@ def error_lines(result: GateResult) -> list[str]:
 
 
 def _error(title: str, text: str) -> str:
-    title = one_line(title, 100)
+    title, text = one_line(title, 100), one_line(text)
     return f"::error title={command_property(title)}::{command_message(text)}"

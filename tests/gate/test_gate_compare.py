@@ -66,34 +66,33 @@ def test_too_few_items_are_said_to_be_too_few(small_run: Any) -> None:
 
 
 def test_between_a_drop_and_none_it_is_not_shown(small_run: Any) -> None:
-    def flip(every: int) -> Any:
-        def change(model: str, task: str, line: dict[str, Any]) -> dict[str, Any]:
-            wrong = line["doc_id"] % every == 0
-            return {**line, "acc": 0.0, "acc_norm": 0.0} if wrong else line
+    def exactly(better: int, worse: int) -> Any:
+        """Even documents right, odd ones wrong, but for the first so many of either."""
+
+        def change(model: str, task: str, sample: dict[str, Any]) -> dict[str, Any]:
+            half, odd = divmod(sample["doc_id"], 2)
+            right = half < better if odd else half >= worse
+            return {**sample, "acc": float(right), "acc_norm": float(right)}
 
         return change
 
-    # About 1 % of the items get worse and none better: a drop below 2.5 points, for certain, but
-    # below 1.2 only perhaps.
-    tasks = (TASKS[0],)
-    before = small_run("before", tasks=tasks, items=5000)
-    after = small_run("after", tasks=tasks, items=5000, change=flip(90))
+    def run(name: str, better: int, worse: int) -> Path:
+        tasks = (TASKS[0],)
+        return small_run(name, tasks=tasks, items=5000, change=exactly(better, worse))
+
+    before, after = run("before", 0, 0), run("after", 0, 50)
     assert evalsuite.compare(before, after, margin=0.5).verdict == "regressed"
+    # As certain, and certainly smaller than what is tolerated.
     assert evalsuite.compare(before, after, margin=2.5).verdict == "no drop beyond the margin"
-    close = small_run("close", tasks=tasks, items=5000, change=flip(2400))
-    result = evalsuite.compare(before, close, margin=0.15)
-    assert result.verdict == "not shown"
-    assert line(result, "piqa").visible_drop < 0.15
+    result = evalsuite.compare(before, run("close", 42, 59), margin=0.65, strict=True)
+    assert (result.verdict, result.exit_code) == ("not shown", 3)
+    assert line(result, "piqa").changed == (42, 59)
+    assert line(result, "piqa").visible_drop < 0.65
+    assert line(result, "piqa").lower < -0.65
 
 
 def test_a_critical_task_holds_by_itself(tmp_path: Path) -> None:
-    def make(name: str, items: dict[str, int]) -> Path:
-        def change(model: str, task: str, sample: dict[str, Any]) -> dict[str, Any]:
-            return sample
-
-        return make_run(tmp_path / name, [("llama", 0.7)], TASKS, items["n"], change=change)
-
-    before, after = make("before", {"n": 300}), make("after", {"n": 300})
+    before, after = (make_run(tmp_path / n, [("llama", 0.7)], TASKS, 300) for n in ("a", "b"))
     assert evalsuite.compare(before, after, margin=1).verdict == "no drop beyond the margin"
     result = evalsuite.compare(before, after, margin=0.7, critical=["gsm8k"])
     # The mean over six tasks is sure to 0.7 points, 300 items of one task are not.
