@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 from evalsuite import __version__
 from evalsuite.config import RunConfig, default_store
 from evalsuite.execution import Execution, open_execution
-from evalsuite.gate import GateResult, Side, check_critical, check_margin, load_side
-from evalsuite.gate import NotComparableError as NotComparable
+from evalsuite.gate import GateResult, Side
+from evalsuite.gating import gate_run, load_baseline
 from evalsuite.inference import Inference, Usage
 from evalsuite.judge import Answer, JudgeResult
 from evalsuite.judging import asker, play, write_games
@@ -77,7 +77,7 @@ def run(config: RunConfig) -> Outcome:
     """
     began = time.monotonic()
     progress = make_progress(config.progress)
-    baseline = _baseline(config)
+    baseline = load_baseline(config)
     prepared = prepare(config)
     check_room(config, prepared)
     for failure in prepared.missing:
@@ -108,21 +108,6 @@ def run(config: RunConfig) -> Outcome:
         return _finish(
             config, prepared, task_set, folder, measured, games, failed, began, held, baseline
         )
-
-
-def _baseline(config: RunConfig) -> Side | None:
-    """What the run will be compared with, read before anything long begins."""
-    if not config.baseline:
-        if config.strict or config.critical:
-            raise UserError("--strict and --critical are for comparing: name a --baseline too")
-        return None
-    check_margin(config.margin)
-    try:
-        side = load_side([Path(place).expanduser() for place in config.baseline])
-    except NotComparable as error:
-        raise UserError(f"--baseline: its runs can't be pooled: {error}") from error
-    check_critical(side, config.critical)
-    return side
 
 
 def default_output(models: Sequence[ModelSpec]) -> Path:
@@ -358,27 +343,11 @@ def _finish(
     # The status is the last word: a run that is killed before it goes on with what it had, and one
     # with a failed part, or games that a budget left over, is gone on with by the same command.
     folder.write_manifest({**manifest, "status": RUNNING})
-    gate = None if baseline is None else _gate(config, baseline, folder.path)
+    gate = gate_run(config, baseline, folder.path)
     page = build_report([folder.path], None)
     folder.write_manifest({**manifest, "status": PARTIAL if board.failed else FINISHED})
     code = EXIT_PART_FAILED if board.failed else 0
     return Outcome(folder.path, page, board, gate.exit_code if gate else code, gate)
-
-
-def _gate(config: RunConfig, baseline: Side, folder: Path) -> GateResult:
-    """The finished run against its baseline; what it says lies in the run's folder."""
-    from evalsuite.gate import compare_sides, run_side, write_outputs
-    from evalsuite.leaderboard import load_run
-
-    result = compare_sides(
-        baseline,
-        run_side(load_run(folder)),
-        margin=config.margin,
-        critical=config.critical,
-        strict=config.strict,
-    )
-    write_outputs(result, folder)
-    return result
 
 
 def _base_models(prepared: Prepared) -> dict[str, str]:

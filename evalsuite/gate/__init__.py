@@ -2,7 +2,12 @@
 
 from evalsuite.gate.baseline import read_baseline, write_baseline
 from evalsuite.gate.compare import check_critical, check_margin, compare_runs, compare_sides
-from evalsuite.gate.outputs import append_step_summary, terminal_lines, write_outputs
+from evalsuite.gate.outputs import (
+    append_step_summary,
+    remove_outputs,
+    terminal_lines,
+    write_outputs,
+)
 from evalsuite.gate.records import GateResult, Line, ModelGate, Side
 from evalsuite.gate.sides import NotComparableError, load_side, pool, run_side
 
@@ -20,6 +25,7 @@ __all__ = [
     "load_side",
     "pool",
     "read_baseline",
+    "remove_outputs",
     "run_side",
     "terminal_lines",
     "write_baseline",

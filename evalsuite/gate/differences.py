@@ -47,6 +47,10 @@ def side_differences(
     for model in baseline.models:
         if model.name not in paired and not has_failed(run, model.name):
             found.append(f"{model.name}: a model of {first} that {second} does not have")
+    unjudged = any(f.stage == "judge" for f in (*baseline.failed, *run.failed))
+    played = [judge for before, _ in pairs for judge in before.games]
+    if played and not any(after.games for _, after in pairs) and not unjudged:
+        found.append(f"judge: {played[0]} in {first}, no games in {second}")
     by_task: dict[str, list[str]] = {}  # the same difference in several models is said once
     for before, after in pairs:
         for task, items in before.tasks.items():
@@ -62,7 +66,10 @@ def side_differences(
             for opponent, items in opponents.items():
                 if opponent in after.games.get(judge, {}):
                     other = after.games[judge][opponent]
-                    for one in items_differences(items, other, first, second, "questions"):
+                    said = items_differences(items, other, first, second, "questions")
+                    if unjudged:  # games that an error or a budget left over are no difference
+                        said = [one for one in said if not one.startswith("other questions")]
+                    for one in said:
                         by_task.setdefault(f"judge {judge}: {one}", []).append(after.name)
     return [*found, *by_task]
 

@@ -21,6 +21,7 @@ from evalsuite.gate.words import headline, regressions, sentence
 from evalsuite.records import UserError
 
 SCHEMA = 1
+FILES = ("gate.json", "junit.xml", "summary.md")
 MOST_ERRORS = 9  # GitHub shows ten annotations a step; the tenth is its own about the exit code
 
 
@@ -43,6 +44,12 @@ def write_outputs(result: GateResult, folder: Path) -> None:
     write_atomically(folder / "gate.json", text + "\n")
     write_atomically(folder / "junit.xml", to_junit(result))
     write_atomically(folder / "summary.md", to_markdown(result))
+
+
+def remove_outputs(folder: Path) -> None:
+    """Takes an earlier comparison out of a run's folder, whose numbers have changed since."""
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
 
 
 def append_step_summary(result: GateResult, environment: Mapping[str, str] = os.environ) -> None:

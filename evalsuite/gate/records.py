@@ -46,10 +46,11 @@ class Side:
 class Line:
     """What one task, judge or mean shows. Numbers are in `unit`: points (hundredths) for shares.
 
-    `difference` is run minus baseline with the sign that makes a drop negative, `lower` its
-    one-sided 95 % bound, `visible_drop` what would have been found in 80 % of such runs. `p` is
-    one-sided, `p_adjusted` by Holm. `changed` counts items that got better and worse, `lost` items
-    that an error took from either side. `reason` says why there are no numbers.
+    `difference` is run minus baseline with the sign that makes a drop negative, `stderr` its
+    standard error with one more item for the better and one for the worse, `lower` its one-sided
+    95 % bound, `visible_drop` what would have been found in 80 % of such runs. `p` is one-sided,
+    `p_adjusted` by Holm. `changed` counts items that got better and worse, `lost` items that an
+    error took from either side. `reason` says why there are no numbers.
     """
 
     name: str

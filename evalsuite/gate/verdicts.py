@@ -6,7 +6,7 @@ Knows the gate's records and stats; knows no files. What a verdict means is deci
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -54,21 +54,20 @@ def judge_model(
     A regression of the mean or of any task is one of the model. Otherwise the model's verdict is
     the mean's, or the worst of a critical task's.
     """
-    pairs: list[_Pair] = []
-    without: list[Line] = []
+    found: list[_Pair | Line] = []
     for task, items in before.tasks.items():
         if task in after.tasks:
-            found = _pair(task, "task", items, after.tasks[task], task in critical)
-            (pairs if isinstance(found, _Pair) else without).append(found)  # type: ignore[arg-type]
+            found.append(_pair(task, "task", items, after.tasks[task], task in critical))
+    for judge, opponents in before.games.items():
+        joined = _joined(opponents, after.games.get(judge, {}))
+        if joined is not None:
+            found.append(_pair(judge, "judge", *joined, judge in critical))
+    pairs = [one for one in found if isinstance(one, _Pair)]
+    without = [one for one in found if isinstance(one, Line)]
     for task, why in {**before.untested, **after.untested}.items():
         if task in {**before.tasks, **before.untested}:
             line = Line(task, "task", UNSEEN, critical=task in critical, reason=why)
             without.append(line)
-    for judge, opponents in before.games.items():
-        joined = _joined(opponents, after.games.get(judge, {}))
-        if joined is not None:
-            found = _pair(judge, "judge", *joined, critical=judge in critical)
-            (pairs if isinstance(found, _Pair) else without).append(found)  # type: ignore[arg-type]
     mean: Line | None = None
     lines: list[Line] = []
     if pairs:
@@ -128,22 +127,23 @@ def _pair(
     return _Pair(line, means, scale)
 
 
-def _joined(
-    before: dict[str, Items] | object, after: dict[str, Items] | object
-) -> tuple[Items, Items] | None:
+def _joined(before: Mapping[str, Items], after: Mapping[str, Items]) -> tuple[Items, Items] | None:
     """One judge's games against the opponents of both sides, grouped by question."""
-    assert isinstance(before, dict)
-    assert isinstance(after, dict)
     shared = [name for name in before if name in after]
     if not shared:
         return None
-    both = []
-    for side in (before, after):
-        keys = np.concatenate([side[name].keys for name in shared])
-        scores = np.concatenate([side[name].scores for name in shared])
-        groups = np.unique(keys, return_inverse=True)[1].ravel()
-        both.append(Items(keys, scores, groups, {}))
-    return both[0], both[1]
+    # Games that an error left over on one side are missing from both.
+    common = {
+        name: np.intersect1d(before[name].keys, after[name].keys, assume_unique=True)
+        for name in shared
+    }
+    keys = np.concatenate(list(common.values()))
+    groups = np.unique(keys, return_inverse=True)[1].ravel()
+    old, new = (
+        np.concatenate([side[n].scores[np.isin(side[n].keys, its)] for n, its in common.items()])
+        for side in (before, after)
+    )
+    return Items(keys, old, groups, {}), Items(keys, new, groups, {})
 
 
 def _tested(pairs: Sequence[_Pair], margin: float, families: int) -> Regression:

@@ -12,6 +12,7 @@ from synthetic import TASKS, add_games
 
 import evalsuite
 from evalsuite.cli import main
+from evalsuite.records import Failure
 
 Sample = dict[str, Any]
 
@@ -90,6 +91,24 @@ def test_another_judge_or_its_model_differs(small_run: Any) -> None:
     assert only == (
         "judge gpt-4: judge's model: gpt-4-0613 in the baseline, gpt-4-turbo in the run"
     )
+
+
+def test_games_that_were_not_played(small_run: Any) -> None:
+    models = [("llama", 0.7), ("other", 0.5)]
+    before = add_games(small_run("before", models=models), "gpt-4", 12)
+    silent = small_run("silent", models=models)
+    said = evalsuite.compare(before, silent).differences
+    assert said == ("judge: gpt-4 in the baseline, no games in the run",)
+    # Where judging failed, what was judged is compared, and the failure is the exit code.
+    failure = Failure("", "", "judge", "gpt-4: 18 games are missing: budget")
+    half = small_run("half", models=models, failures=[failure])
+    add_games(half, "gpt-4", 12)
+    lines = (half / "matches.jsonl").read_text().splitlines(keepends=True)
+    (half / "matches.jsonl").write_text("".join(lines[:14]))  # six questions, both orders of each
+    result = evalsuite.compare(before, half)
+    assert (result.differences, result.exit_code) == ((), 4)
+    judged = [one for model in result.models for one in model.lines if one.kind == "judge"]
+    assert [0 < one.items <= 6 and one.difference == 0 for one in judged] == [True, True]
 
 
 def test_an_opponent_with_other_weights_is_no_measure(small_run: Any) -> None:
