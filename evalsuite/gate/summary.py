@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from evalsuite.gate.escape import markdown
 from evalsuite.gate.records import HELD, REGRESSED, GateResult, Line
-from evalsuite.gate.words import headline, signed
+from evalsuite.gate.words import headline, p_value, signed
 
 _ROWS = 200  # most lines of a table: GitHub cuts a summary at a megabyte
 _LISTED = 50
@@ -54,7 +54,7 @@ def _row(line: Line) -> str:
     cells = [name, said, _plain(line.baseline), _plain(line.run)]
     cells += ["" if v is None else signed(v) for v in (line.difference, line.lower)]
     cells.append(_plain(line.visible_drop))
-    cells.append("" if line.p_adjusted is None else f"{line.p_adjusted:.4f}")
+    cells.append("" if line.p_adjusted is None else markdown(p_value(line.p_adjusted)))
     cells.append(f"{line.items:,}" + (f" ({line.lost:,} lost)" if line.lost else ""))
     return f"| {' | '.join(cells)} |"
 

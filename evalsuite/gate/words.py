@@ -12,13 +12,11 @@ from evalsuite.gate.records import HELD, REGRESSED, UNSEEN, GateResult, Line, Mo
 def headline(result: GateResult) -> str:
     """What the comparison comes to, in one sentence."""
     if result.verdict is None:
-        return f"{result.run} can't be compared with {result.baseline}."
+        return f"the run {result.run} can't be compared with {result.baseline}."
     if result.verdict == REGRESSED:
-        said = f"{result.run} has regressed against {result.baseline}"
+        said = f"the run {result.run} has regressed against {result.baseline}"
     elif result.verdict == HELD:
-        said = (
-            f"{result.run} shows no drop beyond {_points(result.margin)} against {result.baseline}"
-        )
+        said = f"the run {result.run} shows no drop beyond {_points(result.margin)} against {result.baseline}"
     elif result.verdict == UNSEEN:
         said = (
             f"a drop of {_points(result.margin)} from {result.baseline} to {result.run} could not "
@@ -37,7 +35,7 @@ def sentence(line: Line) -> str:
     if line.difference is None or line.baseline is None or line.run is None:
         return line.reason or "no numbers"
     unit = "points" if line.unit == "points" else line.unit
-    parts = [f"p {_p(line.p_adjusted)}"]
+    parts = [f"p {p_value(line.p_adjusted)}"]
     if line.kind == "mean":
         parts.append(f"{line.groups} {'task' if line.groups == 1 else 'tasks'}")
     else:
@@ -72,7 +70,8 @@ def _points(margin: float) -> str:
     return f"{margin:g} {'point' if margin == 1 else 'points'}"
 
 
-def _p(value: float | None) -> str:
+def p_value(value: float | None) -> str:
+    """A p value to four places."""
     if value is None:
         return "unknown"
     return "< 0.0001" if value < 0.0001 else f"{value:.4f}"

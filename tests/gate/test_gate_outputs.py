@@ -185,7 +185,7 @@ def test_the_page_of_a_compared_run_has_the_verdict(small_run: Any) -> None:
     assert main(["compare", str(before), str(after)]) == 1
     page = (after / "report.html").read_text()
     assert 'id="gate"' in page
-    assert "After&lt;b&gt; has regressed against before." in page
+    assert "The run after&lt;b&gt; has regressed against before." in page
     assert "<b>regressed</b>" in page
     (after / "gate.json").write_text('{"headline": 3}')
     with pytest.raises(evalsuite.UserError, match=r"gate\.json: damaged"):
