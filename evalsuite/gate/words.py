@@ -16,7 +16,10 @@ def headline(result: GateResult) -> str:
     if result.verdict == REGRESSED:
         said = f"the run {result.run} has regressed against {result.baseline}"
     elif result.verdict == HELD:
-        said = f"the run {result.run} shows no drop beyond {_points(result.margin)} against {result.baseline}"
+        said = (
+            f"the run {result.run} shows no drop beyond {_points(result.margin)} against "
+            f"{result.baseline}"
+        )
     elif result.verdict == UNSEEN:
         said = (
             f"a drop of {_points(result.margin)} from {result.baseline} to {result.run} could not "
@@ -31,7 +34,7 @@ def headline(result: GateResult) -> str:
 
 
 def sentence(line: Line) -> str:
-    """A line's numbers: '61.3 → 56.1 (−5.2 points, at least −7.0; p 0.0001, 1,319 items)'."""
+    """A line's numbers: '61.3 → 56.1 (−5.2 points, not below −7.0; p 0.0001, 1,319 items)'."""
     if line.difference is None or line.baseline is None or line.run is None:
         return line.reason or "no numbers"
     unit = "points" if line.unit == "points" else line.unit
