@@ -1,7 +1,7 @@
 """evalsuite: evaluates LLaMA-family models exactly, once, and says how sure the numbers are.
 
-`evaluate` and `load_run` are imported when they are first used, so that the command line answers
-at once.
+`evaluate`, `compare` and `load_run` are imported when they are first used, so that the command
+line answers at once.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from evalsuite.records import UserError
 
 if TYPE_CHECKING:
-    from evalsuite.api import evaluate, load_run
+    from evalsuite.api import compare, evaluate, load_run
 
 __version__ = "0.1.0"
-__all__ = ["UserError", "__version__", "evaluate", "load_run"]
+__all__ = ["UserError", "__version__", "compare", "evaluate", "load_run"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("evaluate", "load_run"):
+    if name in ("compare", "evaluate", "load_run"):
         from evalsuite import api
 
         return getattr(api, name)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite.config import make_config
+from evalsuite.gate import GateResult, compare_runs, write_outputs
 from evalsuite.leaderboard import Run
 from evalsuite.leaderboard import load_run as _load_run
 from evalsuite.records import UserError
@@ -40,6 +41,47 @@ def evaluate(models: str | Sequence[str] | None = None, **flags: Any) -> Run:
             raise UserError("evaluate: the list of models is empty")
     config = make_config(given, "evaluate")
     return load_run(run(config).folder)
+
+
+def compare(
+    baseline: str | PathLike[str] | Sequence[str | PathLike[str]],
+    run: str | PathLike[str] | Sequence[str | PathLike[str]],
+    *,
+    output: str | PathLike[str] | None = None,
+    margin: float = 1.0,
+    critical: Sequence[str] = (),
+    strict: bool = False,
+) -> GateResult:
+    """Whether a run is worse than its baseline: each a run's folder, a baseline file, or several.
+
+        result = compare("baseline.json", "reports/today", critical=["gsm8k"])
+        result.verdict, result.exit_code
+
+    Several runs of a side are pooled. Runs that can't be compared come back with their
+    `differences` and no verdict. With `output` gate.json, junit.xml and summary.md are written
+    there, and the report is built again when that is the run's own folder.
+
+    Raises:
+        UserError: as the command.
+    """
+    sides = [_paths(side) for side in (baseline, run)]
+    result = compare_runs(*sides, margin=margin, critical=critical, strict=strict)
+    if output is None:
+        return result
+    folder = Path(output)
+    if folder.is_file():
+        # A baseline file may stand for the run as well: then there is no folder of its own.
+        raise UserError(f"{folder} is a file; name a folder for the outcome with --output")
+    write_outputs(result, folder)
+    if folder.resolve() in {place.resolve() for place in sides[1]}:
+        from evalsuite.report import build_report
+
+        build_report([folder])
+    return result
+
+
+def _paths(side: str | PathLike[str] | Sequence[str | PathLike[str]]) -> list[Path]:
+    return [Path(p) for p in ([side] if isinstance(side, str | PathLike) else side)]
 
 
 def load_run(folder: str | PathLike[str]) -> Run:

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from evalsuite import __version__
 from evalsuite.config import (
@@ -23,6 +23,9 @@ from evalsuite.config import (
 )
 from evalsuite.records import UserError
 
+if TYPE_CHECKING:
+    from evalsuite.gate import GateResult
+
 EXIT_INTERRUPTED = 130
 EXIT_PART_FAILED = 4
 
@@ -30,11 +33,13 @@ _GROUPS = {
     "what": "what to measure",
     "models": "the models",
     "judge": "judged games",
+    "gate": "comparing with a baseline",
     "where": "where things go, and what is shown",
 }
 _EXIT_CODES = """exit codes:
-  0 all is well · 2 wrong usage · 4 part of the run failed (the rest is in the report) ·
-  130 interrupted: the same command goes on where it stopped"""
+  0 all is well · 2 wrong usage, or runs that can't be compared · 1 a regression ·
+  4 part of the run failed (the rest is in the report) · 3 under --strict: not shown, or could not
+  have been seen · 130 interrupted: the same command goes on where it stopped"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -107,6 +112,37 @@ def _make_parser() -> argparse.ArgumentParser:
         "--output", metavar="DIR", type=Path, required=True, help="folder for the run"
     )
     imported.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+    compare = _command(
+        commands, "compare", "is a run worse than its baseline? exit code 1 if so", _compare
+    )
+    compare.add_argument(
+        "baseline", metavar="BASELINE", type=Path, help="folder of a run, or a baseline file"
+    )
+    compare.add_argument(
+        "runs", metavar="RUN", nargs="+", type=Path, help="folder of the run; several are pooled"
+    )
+    compare.add_argument(
+        "--more-baselines",
+        metavar="RUN",
+        nargs="+",
+        type=Path,
+        default=[],
+        help="more runs of the baseline, pooled with it",
+    )
+    compare.add_argument(
+        "--output", metavar="DIR", type=Path, help="folder for the outcome; default: the run's"
+    )
+    _add_flags(compare, ("margin", "critical", "strict"))
+    compare.add_argument("--debug", action="store_true", help="show tracebacks of errors")
+
+    baseline = _command(
+        commands, "baseline", "write runs as one small baseline file, without texts", _baseline
+    )
+    baseline.add_argument(
+        "runs", metavar="RUN", nargs="+", type=Path, help="folder of a run; several are pooled"
+    )
+    baseline.add_argument("file", metavar="FILE", type=Path, help="the file to write")
+    baseline.add_argument("--debug", action="store_true", help="show tracebacks of errors")
 
     models = _command(
         commands, "models", "list the models known by name, or tell all of one", _models
@@ -135,7 +171,7 @@ def _command(commands: Any, name: str, help: str, call: Any) -> argparse.Argumen
         name,
         help=help,
         description=help[0].upper() + help[1:] + ".",
-        epilog=_EXIT_CODES if name == "run" else None,
+        epilog=_EXIT_CODES if name in ("run", "compare") else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(call=call)
@@ -145,23 +181,32 @@ def _command(commands: Any, name: str, help: str, call: Any) -> argparse.Argumen
 def _add_run_flags(parser: argparse.ArgumentParser) -> None:
     groups = {key: parser.add_argument_group(title) for key, title in _GROUPS.items()}
     for flag in dataclasses.fields(RunConfig):
-        name, about = f"--{flag.name.replace('_', '-')}", flag.metadata
-        kind, given = value_type(flag), dict[str, Any]()
-        if kind is bool:
-            given["action"] = argparse.BooleanOptionalAction
-        else:
-            given["type"] = str if kind is Path else kind
-            given["metavar"] = about["metavar"]
-            given["choices"] = about["choices"]
-        if is_list(flag):
-            given["nargs"] = "+"
-        # None marks a flag that was not given, so that a config file's value can stand.
-        groups[about["group"]].add_argument(
-            name, help=about["help"].replace("%", "%%"), default=None, **given
-        )
+        _add_flag(groups[flag.metadata["group"]], flag)
     groups["where"].add_argument(
         "--config", metavar="FILE", help="YAML file with flags by their names; flags given here win"
     )
+
+
+def _add_flags(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
+    for flag in dataclasses.fields(RunConfig):
+        if flag.name in names:
+            _add_flag(parser, flag)
+
+
+def _add_flag(parser: Any, flag: dataclasses.Field[Any]) -> None:
+    """A flag of the table, on a parser or a group of one."""
+    name, about = f"--{flag.name.replace('_', '-')}", flag.metadata
+    kind, given = value_type(flag), dict[str, Any]()
+    if kind is bool:
+        given["action"] = argparse.BooleanOptionalAction
+    else:
+        given["type"] = str if kind is Path else kind
+        given["metavar"] = about["metavar"]
+        given["choices"] = about["choices"]
+    if is_list(flag):
+        given["nargs"] = "+"
+    # None marks a flag that was not given, so that a config file's value can stand.
+    parser.add_argument(name, help=about["help"].replace("%", "%%"), default=None, **given)
 
 
 def _config(options: argparse.Namespace) -> RunConfig:
@@ -185,8 +230,50 @@ def _run(options: argparse.Namespace) -> int:
     for failure in outcome.leaderboard.failed:
         where = ", ".join(part for part in (failure.model, failure.task, failure.stage) if part)
         print(f"failed: {where}: {failure.error}", file=sys.stderr)
+    if outcome.gate is not None:
+        _announce(outcome.gate)
     print(outcome.report)
     return outcome.exit_code
+
+
+def _compare(options: argparse.Namespace) -> int:
+    given = {
+        n: v for n in ("margin", "critical", "strict") if (v := getattr(options, n)) is not None
+    }
+    config = make_config(given)
+    from evalsuite.api import compare
+
+    result = compare(
+        [options.baseline, *options.more_baselines],
+        options.runs,
+        output=options.output or options.runs[0],
+        margin=config.margin,
+        critical=config.critical,
+        strict=config.strict,
+    )
+    _announce(result)
+    return result.exit_code
+
+
+def _announce(result: GateResult) -> None:
+    """The gate's words on the terminal, and where GitHub wants them."""
+    from evalsuite.gate import append_step_summary, terminal_lines
+
+    for line in terminal_lines(result):
+        print(line)
+    append_step_summary(result)
+
+
+def _baseline(options: argparse.Namespace) -> int:
+    from evalsuite.gate import NotComparableError, load_side, write_baseline
+
+    try:
+        side = load_side(options.runs)
+    except NotComparableError as error:
+        raise UserError(f"these runs can't be pooled into one baseline: {error}") from error
+    write_baseline(side, options.file)
+    print(options.file)
+    return 0
 
 
 def _plan(options: argparse.Namespace) -> int:

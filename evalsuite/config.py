@@ -200,6 +200,36 @@ class RunConfig:
         group="judge",
         identity=False,
     )
+    baseline: tuple[str, ...] = _flag(
+        (),
+        "a run's folder or a file of `evalsuite baseline` to compare with; exit code 1 when the "
+        "run has regressed. Several are pooled",
+        metavar="RUN",
+        group="gate",
+        identity=False,
+    )
+    margin: float = _flag(
+        1.0,
+        "points (hundredths) that may be lost without it being a regression",
+        metavar="POINTS",
+        minimum=0,
+        group="gate",
+        identity=False,
+    )
+    critical: tuple[str, ...] = _flag(
+        (),
+        "tasks that must hold by themselves: they get half of the error rate that all tasks share, "
+        "and the verdict is no better than theirs",
+        metavar="TASK",
+        group="gate",
+        identity=False,
+    )
+    strict: bool = _flag(
+        False,
+        "exit code 3 unless it is shown that there is no drop beyond the margin",
+        group="gate",
+        identity=False,
+    )
     output: Path | None = _flag(
         None,
         "folder of the run; default: reports/<date>-<models>. An unfinished run there is resumed, "

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from evalsuite.config import RunConfig, default_store
 from evalsuite.execution import Execution, open_execution
+from evalsuite.gate import GateResult, Side
+from evalsuite.gating import gate_run, load_baseline
 from evalsuite.inference import Inference, Usage
 from evalsuite.judge import Answer, JudgeResult
 from evalsuite.judging import play, write_games
@@ -50,6 +52,7 @@ class Outcome:
     report: Path
     leaderboard: Leaderboard
     exit_code: int
+    gate: GateResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ def run(config: RunConfig) -> Outcome:
     """
     began = time.monotonic()
     progress = make_progress(config.progress)
+    baseline = load_baseline(config)
     prepared = prepare(config)
     check_room(config, prepared)
     for failure in prepared.missing:
@@ -101,7 +105,9 @@ def run(config: RunConfig) -> Outcome:
         skipped = named_by(config, task_set.skipped)
         failed = [*prepared.missing, *skipped, *failed, *unjudged]
         held = programs.protection if programs else None
-        return _finish(config, prepared, task_set, folder, measured, games, failed, began, held)
+        return _finish(
+            config, prepared, task_set, folder, measured, games, failed, began, held, baseline
+        )
 
 
 def default_output(models: Sequence[ModelSpec]) -> Path:
@@ -287,8 +293,9 @@ def _finish(
     failed: Sequence[Failure],
     began: float,
     held: Protection | None,
+    baseline: Side | None,
 ) -> Outcome:
-    """Numbers into a leaderboard, a manifest and a page."""
+    """Numbers into a leaderboard, a manifest, the gate's verdict and a page."""
     from evalsuite.leaderboard import aggregate, write_leaderboard
     from evalsuite.leaderboard.judges import judge_summary, with_judges
     from evalsuite.leaderboard.paper import with_paper
@@ -326,9 +333,11 @@ def _finish(
     # The status is the last word: a run that is killed before it goes on with what it had, and one
     # with a failed part, or games that a budget left over, is gone on with by the same command.
     folder.write_manifest({**manifest, "status": RUNNING})
+    gate = gate_run(config, baseline, folder.path)
     page = build_report([folder.path], None)
     folder.write_manifest({**manifest, "status": PARTIAL if board.failed else FINISHED})
-    return Outcome(folder.path, page, board, EXIT_PART_FAILED if board.failed else 0)
+    code = EXIT_PART_FAILED if board.failed else 0
+    return Outcome(folder.path, page, board, gate.exit_code if gate else code, gate)
 
 
 def _base_models(prepared: Prepared) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from evalsuite.harness.catalog import data_capabilities, list_tasks
 from evalsuite.harness.evaluate import item_ids, unit_of
-from evalsuite.harness.tasks import metric_name
+from evalsuite.harness.infos import metric_name
 from evalsuite.importing.published import Published, read, rows
 from evalsuite.leaderboard import CAPABILITIES
 from evalsuite.records import MetricResult, TaskInfo, TaskResult, UserError

@@ -84,6 +84,15 @@ class Run:
         """
         return dict(_lines(self.path / "questions.jsonl", "question", _question))
 
+    def gate(self) -> dict[str, Any]:
+        """What gate.json says of a comparison of this run with a baseline; {} without one.
+
+        Raises:
+            UserError: it can't be read.
+        """
+        path = self.path / "gate.json"
+        return _read_json(path) if path.is_file() else {}
+
     def answers(self, model: str) -> dict[str, tuple[str, ...]]:
         """What a model answered to them, one text a turn; {} when it was not kept.
 

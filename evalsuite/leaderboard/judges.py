@@ -14,7 +14,6 @@ from typing import Any, Literal
 from evalsuite.leaderboard.audit import audit_of
 from evalsuite.leaderboard.lengths import length_controlled
 from evalsuite.records import Game, Leaderboard, QuestionId
-from evalsuite.stats.paired import ratio_of_sums, standard_error
 from evalsuite.stats.ratings import (
     Comparison,
     DisconnectedError,
@@ -22,6 +21,7 @@ from evalsuite.stats.ratings import (
     rate,
     win_rate_intervals,
 )
+from evalsuite.stats.resampling import ratio_of_sums, standard_error
 
 Outcome = Literal["a", "b", "tie", "invalid"]
 _POINTS = {"a": 1.0, "tie": 0.5, "b": 0.0}

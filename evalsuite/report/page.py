@@ -14,6 +14,7 @@ from evalsuite.records import Estimate, Leaderboard, ModelScore
 from evalsuite.report import words
 from evalsuite.report.facts import about, is_demo, run_facts, speed_line, task_infos
 from evalsuite.report.games import collect_games, read_games
+from evalsuite.report.gate import gate_view
 from evalsuite.report.leagues import judge_column, leagues
 from evalsuite.report.rows import Texts
 from evalsuite.report.samples import SHOWN, collect, pack
@@ -90,6 +91,7 @@ def build_page(runs: Sequence[Run], *, shown: int = SHOWN) -> Page:
         games_note=games.note,
         packed=pack({**samples.data, **({"games": games.data} if games.data else {})}),
         evalsuite=str(first.get("evalsuite", "")),
+        gate=gate_view(runs[0]) if len(runs) == 1 else None,
     )
 
 

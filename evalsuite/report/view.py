@@ -194,6 +194,26 @@ class League:
 
 
 @dataclass(frozen=True, slots=True)
+class GateRow:
+    """A line of the gate's table, every cell as text."""
+
+    name: str
+    verdict: str
+    bad: bool
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GateView:
+    """What the gate said of this run; `tables` are (model and its verdict, rows)."""
+
+    headline: str
+    differences: tuple[str, ...]
+    tables: tuple[tuple[str, tuple[GateRow, ...]], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     title: str
     verdict: str
@@ -216,3 +236,4 @@ class Page:
     games_note: str
     packed: str  # texts of samples and games, gzip in base64
     evalsuite: str
+    gate: GateView | None = None

@@ -1,121 +1,135 @@
-"""Paired comparisons over the same questions: differences of means, ratios of sums, their errors.
+"""Paired differences of two measurements of the same items, and the chance that there is no drop.
 
-Pure functions on arrays; questions are resampled, not verdicts. Knows numpy only.
+Pure functions: arrays in, arrays out. Knows numpy and scipy; nothing of tasks, models or runs.
+Differences are run minus baseline, so a drop is below 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
-from evalsuite.stats.intervals import RESAMPLES, Interval
+Floats = NDArray[np.float64]
+
+# With fewer items that changed than this, t is a poor approximation: McNemar's exact test then.
+EXACT_BELOW = 50
 
 
 @dataclass(frozen=True, slots=True)
-class PairedEstimate:
-    """A value with its 95 % interval over `n` questions (or other clusters)."""
+class PairedMeans:
+    """Mean differences, each field an array of one shape: one entry a task, or a run and a task.
 
-    value: float
-    ci: Interval
-    n: int
+    `stderr` is the usual (with clusters: cluster-robust) standard error. `careful` is that of the
+    same items and two more that changed, one for the better and one for the worse: it doesn't
+    vanish when nothing changed, so bounds made of it don't claim more than n items can say.
+    `df` are degrees of freedom, `p_drop` the one-sided p value against "no drop".
+    """
+
+    mean: Floats
+    stderr: Floats
+    careful: Floats
+    df: Floats
+    p_drop: Floats
+
+    @classmethod
+    def stack(cls, parts: list[PairedMeans]) -> PairedMeans:
+        """Several single ones as one of shape [len(parts)]."""
+        return cls(
+            *(
+                np.array([float(getattr(part, name)) for part in parts])
+                for name in ("mean", "stderr", "careful", "df", "p_drop")
+            )
+        )
 
 
-def mean_difference(
-    a: ArrayLike,
-    b: ArrayLike,
-    clusters: Sequence[Hashable] | None = None,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-    level: float = 0.95,
-) -> PairedEstimate:
-    """Mean of a - b over paired items, with a percentile interval over resampled clusters.
+def paired_difference(differences: ArrayLike, clusters: ArrayLike | None = None) -> PairedMeans:
+    """The mean of one sample of differences [n]; `clusters` [n] names each item's group.
+
+    Items of one cluster may depend on each other (questions on one passage). Their differences are
+    summed before they are squared: the cluster-robust error with the G / (G - 1) correction, and
+    G - 1 degrees of freedom. Differences that are all -1, 0 or 1, without clusters and with fewer
+    than EXACT_BELOW changes, are tested by McNemar's mid-p; few changes otherwise by t with the
+    careful error.
+
+    Sources: K.-Y. Liang and S. Zeger, Longitudinal data analysis using generalized linear models,
+    Biometrika 73 (1986); D. Bonett and R. Price, Adjusted Wald confidence interval for a difference
+    of binomial proportions based on paired data, Journal of Educational and Behavioral Statistics
+    37 (2012), for the two more items.
 
     Raises:
-        ValueError: samples that are empty, not finite, or not paired.
+        ValueError: no items, one that is not finite, or not one cluster for each.
     """
-    sums, counts = _clustered(np.stack(_pairs(a, b), axis=1), clusters)
-    drawn = _drawn(sums, counts, seed, resamples)
-    return _estimate(
-        float((sums[:, 0] - sums[:, 1]).sum() / counts.sum()),
-        (drawn[:, 0] - drawn[:, 1]) / drawn[:, 2],
-        len(counts),
-        level,
-    )
+    values = np.asarray(differences, dtype=np.float64)
+    if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
+        raise ValueError("a paired difference needs a flat sample of finite numbers, one at least")
+    worse, better = float((values == -1).sum()), float((values == 1).sum())
+    changed = float((values != 0).sum())
+    n = values.size
+    mean = values.mean()
+    residuals = values - mean
+    if clusters is not None:
+        groups = np.unique(np.asarray(clusters), return_inverse=True)[1].ravel()
+        if groups.size != n:
+            raise ValueError(f"{groups.size} clusters for {n} items")
+        residuals = np.bincount(groups, weights=residuals)
+    count = residuals.size
+    squares = float((residuals**2).sum())
+    stderr = np.sqrt(squares * count / max(count - 1, 1)) / n
+    careful = np.sqrt((squares + 2) * (count + 2) / (count + 1)) / (n + 2)
+    few = changed < EXACT_BELOW
+    if few and count == n and changed == worse + better:
+        p_drop = mcnemar_midp(better, worse)
+    else:
+        p_drop = _p_drop(mean, careful if few else stderr, max(count - 1, 1))
+    # With a single cluster nothing is known of how clusters differ.
+    df = float(max(count - 1, 1))
+    if count == 1:
+        stderr = careful = np.inf
+        p_drop = np.float64(0.5)
+    return PairedMeans(*(np.asarray(x, np.float64) for x in (mean, stderr, careful, df, p_drop)))
 
 
-def ratio_of_sums(
-    a: ArrayLike,
-    b: ArrayLike,
-    clusters: Sequence[Hashable] | None = None,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-    level: float = 0.95,
-) -> PairedEstimate | None:
-    """Sum of a over sum of b, with a percentile interval over resampled clusters.
+def paired_counts(n: ArrayLike, better: ArrayLike, worse: ArrayLike) -> PairedMeans:
+    """paired_difference for items that are right or wrong, out of counts; any one shape.
 
-    None when a sum of b, the whole one or a resampled one, is not above zero: a ratio to nothing
-    has no value.
+    `better` items are right in the run only, `worse` ones in the baseline only, of `n`.
 
     Raises:
-        ValueError: samples that are empty, not finite, or not paired.
+        ValueError: fewer than two items, or more changes than items.
     """
-    sums, counts = _clustered(np.stack(_pairs(a, b), axis=1), clusters)
-    drawn = _drawn(sums, counts, seed, resamples)
-    if sums[:, 1].sum() <= 0 or drawn[:, 1].min() <= 0:
-        return None
-    value = float(sums[:, 0].sum() / sums[:, 1].sum())
-    return _estimate(value, drawn[:, 0] / drawn[:, 1], len(counts), level)
+    n, better, worse = np.broadcast_arrays(*(np.asarray(x, np.float64) for x in (n, better, worse)))
+    if (n < 2).any() or (better < 0).any() or (worse < 0).any() or (better + worse > n).any():
+        raise ValueError("counts need two items at least, and no more changes than items")
+    mean = (better - worse) / n
+    squares = better + worse - n * mean**2
+    stderr = np.sqrt(squares / (n * (n - 1)))
+    careful = np.sqrt((squares + 2) * (n + 2) / (n + 1)) / (n + 2)
+    few = better + worse < EXACT_BELOW
+    p_drop = np.where(few, mcnemar_midp(better, worse), _p_drop(mean, stderr, n - 1))
+    return PairedMeans(mean, stderr, careful, n - 1, p_drop)
 
 
-def standard_error(values: ArrayLike, clusters: Sequence[Hashable] | None = None) -> float | None:
-    """Cluster-robust standard error of a mean; with one item a cluster, sd / sqrt(n).
+def mcnemar_midp(better: ArrayLike, worse: ArrayLike) -> Any:
+    """One-sided mid-p value that `worse` outweighs `better` by chance: counts, any one shape.
 
-    None for a single cluster.
+    Without a change each item that differs is as likely worse as better. The mid-p counts what was
+    seen half: the exact test without it is far too careful with few changes.
+
+    Source: M. Fagerland, S. Lydersen and P. Laake, The McNemar test for binary matched-pairs data:
+    mid-p and asymptotic are better than exact conditional, BMC Medical Research Methodology 13
+    (2013).
     """
-    flat = np.asarray(values, dtype=np.float64)
-    sums, counts = _clustered((flat - flat.mean())[:, None], clusters)
-    if len(counts) < 2:
-        return None
-    scale = len(counts) / (len(counts) - 1)
-    return float(np.sqrt(scale * (sums**2).sum()) / flat.size)
+    better, worse = np.asarray(better, np.float64), np.asarray(worse, np.float64)
+    both = better + worse
+    return stats.binom.sf(worse, both, 0.5) + 0.5 * stats.binom.pmf(worse, both, 0.5)
 
 
-def _pairs(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    ours, theirs = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if ours.ndim != 1 or ours.shape != theirs.shape or not ours.size:
-        raise ValueError("paired samples are flat, of one length, and not empty")
-    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
-        raise ValueError("paired samples are finite numbers")
-    return ours, theirs
-
-
-def _clustered(
-    rows: NDArray[np.float64], clusters: Sequence[Hashable] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sums [clusters, columns] and sizes [clusters]."""
-    if clusters is None:
-        return rows, np.ones(len(rows))
-    if len(clusters) != len(rows):
-        raise ValueError("there is one cluster an item")
-    number: dict[Hashable, int] = {}
-    group = [number.setdefault(name, len(number)) for name in clusters]
-    sums = np.zeros((len(number), rows.shape[1]))
-    np.add.at(sums, group, rows)
-    return sums, np.bincount(group).astype(np.float64)
-
-
-def _drawn(
-    sums: NDArray[np.float64], counts: NDArray[np.float64], seed: int, resamples: int
-) -> NDArray[np.float64]:
-    """Resampled sums of the columns, and of the sizes. [resamples, columns + 1]"""
-    n = len(counts)
-    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
-    return np.asarray(weights.astype(np.float64) @ np.column_stack([sums, counts]))
-
-
-def _estimate(value: float, drawn: NDArray[np.float64], n: int, level: float) -> PairedEstimate:
-    low, high = np.quantile(drawn, [0.5 - level / 2, 0.5 + level / 2])
-    return PairedEstimate(value, (min(float(low), value), max(float(high), value)), n)
+def _p_drop(mean: Any, stderr: Any, df: Any) -> Any:
+    """P(T <= mean / stderr); without any spread 0, 0.5 or 1 by the sign of the mean."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(stderr > 0, mean / stderr, np.where(mean == 0, 0.0, np.sign(mean) * np.inf))
+    return stats.t.cdf(t, df)

@@ -155,7 +155,7 @@ def family_favour(
     Raises:
         ValueError: not one reference a comparison.
     """
-    from evalsuite.stats.paired import mean_difference
+    from evalsuite.stats.resampling import mean_difference
 
     if not points:
         return None

@@ -13,7 +13,7 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.proportion import proportion_confint
 
 from evalsuite.stats.agreement import agreement
-from evalsuite.stats.paired import mean_difference, ratio_of_sums, standard_error
+from evalsuite.stats.resampling import mean_difference, ratio_of_sums, standard_error
 from evalsuite.stats.shares import (
     family_favour,
     family_share,

@@ -1,0 +1,33 @@
+"""The gate: is a run worse than its baseline? Compares runs on disk; knows no models or engines."""
+
+from evalsuite.gate.baseline import read_baseline, write_baseline
+from evalsuite.gate.compare import check_critical, check_margin, compare_runs, compare_sides
+from evalsuite.gate.outputs import (
+    append_step_summary,
+    remove_outputs,
+    terminal_lines,
+    write_outputs,
+)
+from evalsuite.gate.records import GateResult, Line, ModelGate, Side
+from evalsuite.gate.sides import NotComparableError, load_side, pool, run_side
+
+__all__ = [
+    "GateResult",
+    "Line",
+    "ModelGate",
+    "NotComparableError",
+    "Side",
+    "append_step_summary",
+    "check_critical",
+    "check_margin",
+    "compare_runs",
+    "compare_sides",
+    "load_side",
+    "pool",
+    "read_baseline",
+    "remove_outputs",
+    "run_side",
+    "terminal_lines",
+    "write_baseline",
+    "write_outputs",
+]

@@ -1,0 +1,65 @@
+"""Out of a run's gate.json, the words and numbers that the page's section of it shows.
+
+Knows that file's form; computes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from evalsuite.leaderboard import Run
+from evalsuite.records import UserError
+from evalsuite.report.view import GateRow, GateView
+
+
+def gate_view(run: Run) -> GateView | None:
+    """The gate's section; None when the run was not compared with a baseline.
+
+    Raises:
+        UserError: gate.json is damaged.
+    """
+    said = run.gate()
+    if not said:
+        return None
+    try:
+        headline = str(said["headline"])
+        return GateView(
+            headline[:1].upper() + headline[1:],
+            tuple(map(str, said["differences"])),
+            tuple(_table(model) for model in said["models"]),
+            (*(f"Failed: {part}" for part in said["failed"]), *map(str, said["notes"])),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        path = run.path / "gate.json"
+        raise UserError(
+            f"{path}: damaged ({error!r}); compare again, or remove the file"
+        ) from error
+
+
+def _table(model: Mapping[str, Any]) -> tuple[str, tuple[GateRow, ...]]:
+    lines = [*([model["mean"]] if model["mean"] else ()), *model["lines"]]
+    return f"{model['name']}: {model['verdict']}", tuple(_row(line) for line in lines)
+
+
+def _row(line: Mapping[str, Any]) -> GateRow:
+    name = f"judge {line['name']}" if line["kind"] == "judge" else str(line["name"])
+    verdict = f"{line['verdict']} ({line['reason']})" if line["reason"] else str(line["verdict"])
+    cells = (
+        _number(line["baseline"]),
+        _number(line["run"]),
+        _number(line["difference"], sign="+"),
+        _number(line["lower"], sign="+"),
+        _number(line["visible_drop"]),
+        f"{line['items']:,}",
+    )
+    return GateRow(
+        f"{name} (critical)" if line["critical"] else name,
+        verdict,
+        line["verdict"] == "regressed",
+        cells,
+    )
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "–" if value is None else f"{value:{sign}.1f}".replace("-", "−")
