@@ -49,11 +49,12 @@ def main() -> int:
                 with options.keep.open("a") as file:
                     file.write(json.dumps(done[key]) + "\n")
             line = done[key]
-            wrong += not (line["prompts"] and line["metrics"])
+            wrong += not (line["prompts"] and line["metrics"] and line["counted"])
             print(
                 f"{spec.name:24}{shots:>6}{line['items']:>7}"
                 f"{'equal' if line['prompts'] else 'DIFFER':>9}"
-                f"{'equal' if line['metrics'] else 'DIFFER':>9}{line['cut']:>7}  {line['gap']:.1e}",
+                f"{'equal' if line['metrics'] else 'DIFFER':>9}{line['cut']:>7}"
+                f"{'' if line['counted'] else ' WRONG':6}  {line['gap']:.1e}",
                 flush=True,
             )
     return 1 if wrong else 0
@@ -116,6 +117,8 @@ class Rig:
             items += len({sample["doc_id"] for sample in mine})
             prompts &= [s["arguments"] for s in mine] == [s["arguments"] for s in other]
             metrics &= len(mine) == len(other)
+        cut = sum(result.truncated for result in ours.results)
+        counted = cut == sum(self._cut(theirs["samples"][name]) for name in members or (spec.name,))
         for name in (spec.name, *members):
             for key, value in theirs["results"][name].items():
                 if "," not in key or not isinstance(value, int | float):
@@ -131,7 +134,8 @@ class Rig:
             "prompts": bool(prompts),
             "metrics": bool(metrics),
             "gap": float(gap),
-            "cut": sum(result.truncated for result in ours.results),
+            "cut": cut,
+            "counted": counted,
             "seconds": round(time.monotonic() - began, 1),
         }
 
@@ -154,6 +158,17 @@ class Rig:
             lambda requests: answer(requests, engine.plan_generation, engine.generate),
         )
         return evaluate(self.load(spec, shots, limit), lm, model="parity")
+
+    def _cut(self, samples: Any) -> int:
+        """How many requests lose tokens, by lm-eval's own tokens and its rules."""
+        cut = 0
+        for given in (arguments for sample in samples for arguments in sample["arguments"]):
+            if isinstance(given[1], dict):
+                room = self.max_length - given[1].get("max_gen_toks", self.hf.max_gen_toks)
+                cut += len(self.hf.tok_encode(given[0])) > room
+            else:
+                cut += sum(map(len, self.hf._encode_pair(*given))) > self.max_length + 1
+        return cut
 
     def _theirs(self, spec: TaskSpec, shots: int, limit: int) -> Mapping[str, Any]:
         import lm_eval

@@ -15,6 +15,7 @@ from evalsuite.inference import Usage
 from evalsuite.progress import Progress
 from evalsuite.records import NoReply, TextReply, TextRequest
 from evalsuite.remote import CallFailedError, Endpoint, Patience, ServerError
+from evalsuite.remote.waiting import wait_for
 from evalsuite.store import Store
 from evalsuite.store.replies import Replies, reply_key
 
@@ -58,7 +59,7 @@ class RemoteInference:
         self._progress.start("asking", total, total - sum(map(_size, missing.values())))
         failed: dict[bytes, NoReply] = {}
         if missing:
-            asyncio.run(self._ask(missing, failed))
+            wait_for(self._ask(missing, failed))
         self._progress.finish()
         replies = self._replies.get(distinct)
         self.served.update(dict.fromkeys(r.served for r in replies.values() if r.served))

@@ -5,7 +5,6 @@ Knows names and the environment; sends a probe of some tokens and nothing else.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,6 +21,7 @@ from evalsuite.remote import (
     key_for_other,
     key_from,
 )
+from evalsuite.remote.waiting import wait_for
 
 # A probe is a few tokens; a server that is loading its model may take a while over the first.
 _PATIENCE = Patience(timeout=120.0, tries=3, rate_tries=5)
@@ -84,7 +84,7 @@ def reach(server: Server, chat: str) -> Server:
     Raises:
         UserError: it can't be used, or not so.
     """
-    able = asyncio.run(_probe(server.endpoint))
+    able = wait_for(_probe(server.endpoint))
     where = f"{server.endpoint.model} at {server.endpoint.url}"
     if chat == "never" and not able.plain:
         raise UserError(f"--chat never: {where} has no plain completions")

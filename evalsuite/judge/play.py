@@ -20,6 +20,7 @@ from evalsuite.judge.records import Answers, Message, Question
 from evalsuite.judge.table import JudgeResult, Table
 from evalsuite.progress import Progress
 from evalsuite.records import UserError, Verdict
+from evalsuite.remote.waiting import wait_for
 from evalsuite.store import Store
 from evalsuite.store.judgments import Judgments
 
@@ -111,7 +112,7 @@ def judge_run(
         if limit is None and spec.paid and estimate.dollars_at_most is not None:
             # A yes was said to this much, and no more.
             limit = judgments.spent() + estimate.dollars_at_most * (1 + 1e-9)
-        asyncio.run(_play_remote(table, limit, progress, rules))
+        wait_for(_play_remote(table, limit, progress, rules))
     progress.finish()
     result = table.result(matches, estimate)
     if result.stopped and len(result.games) == result.failed:

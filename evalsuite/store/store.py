@@ -74,7 +74,11 @@ class Store(Closing):
             raise
 
     def _open(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, isolation_level=None, factory=_Connection)
+        # One thread at a time uses it: the one that made it waits while another sends calls
+        # (remote.waiting).
+        db = sqlite3.connect(
+            self.path, isolation_level=None, factory=_Connection, check_same_thread=False
+        )
         rollback = _NETWORK_FILE_SYSTEM.fullmatch(file_system(self.path.parent)) is not None
         db.execute(f"PRAGMA journal_mode={'DELETE' if rollback else 'WAL'}")
         db.execute(f"PRAGMA synchronous={'FULL' if rollback else 'NORMAL'}")

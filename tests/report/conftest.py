@@ -60,7 +60,7 @@ def league_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """Debian's Chromium, headless; the tests that want it are skipped without."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
