@@ -108,7 +108,7 @@ def test_a_model_that_does_not_fit_is_refused_with_what_would(
     require_room("llama-7b", config, CPU, 4, 2048, "int8")
     # Where keys and values are what is too much, the context is the way out.
     monkeypatch.setattr(memory, "free_bytes", lambda device: 27 * GIB)
-    with pytest.raises(UserError, match=r"--max-length 1024 \(26\.5 GiB\)"):
+    with pytest.raises(UserError, match=r"--max-length 1024 \(26\.4 GiB\)"):
         require_room("llama-7b", config, CPU, 4, 2048, None)
     monkeypatch.setattr(memory, "free_bytes", lambda device: GIB)
     with pytest.raises(UserError, match="Nothing here would make it fit"):

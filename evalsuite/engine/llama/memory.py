@@ -22,7 +22,7 @@ USABLE = {"cpu": 0.8, "cuda": 0.92}
 
 # Logits at once, in float32: the reading step's largest tensor (see scoring.LOGITS_AT_ONCE), with
 # its exponentials beside it.
-_LOGITS_BYTES = 2 * 4 * 2**23
+_LOGITS_BYTES = 2 * 4 * 2**22
 
 _SHORTEST_CONTEXT = 256
 _GIB = 2**30

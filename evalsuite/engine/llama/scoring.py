@@ -18,9 +18,9 @@ from evalsuite.engine.llama.model import Llama
 from evalsuite.engine.llama.trie import build_pack, preorder, shared_prefix
 from evalsuite.records import ScoreRequest, ScoreResponse
 
-# Logits at once: 2**23 float32 numbers are 32 MiB (262 nodes of a vocabulary of 32,000). More is
-# given back to the system by malloc each time, and cleared by it the next.
-LOGITS_AT_ONCE = 2**23
+# Logits at once: 2**22 float32 numbers are 16 MiB (131 nodes of a vocabulary of 32,000). What is
+# more than 32 MiB malloc gives back to the system each time, which clears it again page by page.
+LOGITS_AT_ONCE = 2**22
 
 
 class LastPrefix:
