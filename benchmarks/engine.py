@@ -41,6 +41,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+# As the evalsuite command does; both sides get large pages. Before torch is first imported.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
 from engine_measure import say
 from engine_model import (
     NAMED_SHAPES,
