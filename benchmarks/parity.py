@@ -162,7 +162,8 @@ class Rig:
     def _cut(self, samples: Any) -> int:
         """How many requests lose tokens, by lm-eval's own tokens and its rules."""
         cut = 0
-        for given in (arguments for sample in samples for arguments in sample["arguments"]):
+        first = [s for s in samples if s["filter"] == samples[0]["filter"]]  # each filter repeats
+        for given in (arguments for sample in first for arguments in sample["arguments"]):
             if isinstance(given[1], dict):
                 room = self.max_length - given[1].get("max_gen_toks", self.hf.max_gen_toks)
                 cut += len(self.hf.tok_encode(given[0])) > room
