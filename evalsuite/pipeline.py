@@ -23,9 +23,8 @@ from evalsuite.execution import open_execution
 from evalsuite.gate import GateResult, Side
 from evalsuite.gating import gate_run, load_baseline
 from evalsuite.judging import measured_of
-from evalsuite.manifest import make_manifest, run_times
+from evalsuite.manifest import about_given, make_manifest, run_times
 from evalsuite.measuring import Measured, measure_all
-from evalsuite.models import ModelSpec
 from evalsuite.playing import Judged, judge_all
 from evalsuite.preparation import Prepared, check_room, load_task_set, named_by, prepare
 from evalsuite.progress import Progress, make_progress
@@ -64,8 +63,8 @@ def run(config: RunConfig) -> Outcome:
     check_room(config, prepared)
     for failure in prepared.missing:
         progress.note(f"note: {failure.error}")
-    asked = config.output or default_output(prepared.models)
-    identity = measured_of(config, prepared.judges)
+    asked = config.output or default_output(prepared.order)
+    identity = measured_of(config, prepared.judges, prepared.given)
     with (
         Store(config.store or default_store()) as store,
         RunFolder.open(asked, identity) as folder,
@@ -92,14 +91,14 @@ def run(config: RunConfig) -> Outcome:
         )
 
 
-def default_output(models: Sequence[ModelSpec]) -> Path:
+def default_output(models: Sequence[str]) -> Path:
     """reports/<date>-<models>, short enough for any file system."""
-    names = re.sub(r"[^\w.+-]+", "-", "-".join(spec.label for spec in models))
+    names = re.sub(r"[^\w.+-]+", "-", "-".join(models))
     return Path("reports") / f"{datetime.now():%Y-%m-%d}-{names[:80].rstrip('-.')}"
 
 
 def _announce(progress: Progress, prepared: Prepared, folder: RunFolder) -> None:
-    names = ", ".join(spec.label for spec in prepared.models)
+    names = ", ".join(prepared.order)
     verb = "going on with" if folder.resumed else "run"
     progress.note(f"{verb} {folder.path}: {len(prepared.tasks)} tasks on {names}")
     if folder.path != folder.asked:
@@ -121,6 +120,7 @@ def _finish(
     """Numbers into a leaderboard, a manifest, the gate's verdict and a page."""
     from evalsuite.leaderboard import aggregate, write_leaderboard
     from evalsuite.leaderboard.judges import judge_summary, with_judges
+    from evalsuite.leaderboard.panel import with_panel
     from evalsuite.leaderboard.paper import with_paper
     from evalsuite.report import build_report
 
@@ -133,6 +133,7 @@ def _finish(
     board = with_paper(board, _base_models(prepared), shots)
     games = [game for one in judged for game in one.result.games]
     summary = judge_summary(games, prepared.order, seed=config.seed)
+    summary = with_panel(summary, games, prepared.order, seed=config.seed)
     board = with_judges(board, summary)
     board = dataclasses.replace(board, code_execution=held.mode if held else None)
     write_leaderboard(folder.path, board)
@@ -145,11 +146,14 @@ def _finish(
     ]
     manifest = make_manifest(
         config,
-        measured_of(config, prepared.judges),
+        measured_of(config, prepared.judges, prepared.given),
         task_set,
         judged,
         finished=times["finished"],
-        models=[part.about for part in measured.values()],
+        models=[
+            *(part.about for part in measured.values()),
+            *(about_given(its) for its in prepared.given),
+        ],
         usage={label: part.usage for label, part in measured.items()},
         held=held,
         notes=notes,
