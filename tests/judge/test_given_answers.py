@@ -202,6 +202,7 @@ def test_published_answers_of_fastchat_are_read_as_they_are() -> None:
 def test_references_beside_published_questions_are_found(tmp_path: Path) -> None:
     path = Path(str(SHARED)) / "judge" / "mt_bench" / "question.jsonl"
     questions = read_questions(path, references_beside(path))
-    with_reference = {q.category for q in questions if q.reference}
-    assert with_reference == {"math", "reasoning", "coding"}
+    # One question of coding has its reference in the folder only.
+    assert sum(bool(q.reference) for q in questions) == 40
+    assert sum(bool(q.reference) for q in read_questions(path)) == 39
     assert references_beside(tmp_path / "question.jsonl") is None
