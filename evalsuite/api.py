@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from evalsuite.config import make_config
+from evalsuite.flags import make_config
 from evalsuite.gate import GateResult, compare_runs, write_outputs
 from evalsuite.leaderboard import Run
 from evalsuite.leaderboard import load_run as _load_run

@@ -11,23 +11,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-from evalsuite import __version__
-from evalsuite.config import (
-    RunConfig,
-    is_list,
-    make_config,
-    read_config_file,
-    value_type,
-)
+from evalsuite import __version__, commands
+from evalsuite.config import RunConfig
+from evalsuite.flags import is_list, value_type
 from evalsuite.records import UserError
 
-if TYPE_CHECKING:
-    from evalsuite.gate import GateResult
-
 EXIT_INTERRUPTED = 130
-EXIT_PART_FAILED = 4
 
 _GROUPS = {
     "what": "what to measure",
@@ -85,16 +76,18 @@ def _make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"evalsuite {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    parsers = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    run = _command(commands, "run", "evaluate models, write leaderboard and report", _run)
+    run = _command(parsers, "run", "evaluate models, write leaderboard and report", commands.run)
     _add_run_flags(run)
     plan = _command(
-        commands, "plan", "what `run` with the same flags would take; starts nothing", _plan
+        parsers, "plan", "what `run` with the same flags would take; starts nothing", commands.plan
     )
     _add_run_flags(plan)
 
-    report = _command(commands, "report", "build report.html again from runs on disk", _report)
+    report = _command(
+        parsers, "report", "build report.html again from runs on disk", commands.report
+    )
     report.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a run")
     report.add_argument(
         "--output", metavar="DIR", type=Path, help="folder for it; needed for several runs"
@@ -102,7 +95,10 @@ def _make_parser() -> argparse.ArgumentParser:
     report.add_argument("--debug", action="store_true", help="show tracebacks of errors")
 
     imported = _command(
-        commands, "import", "make a run of published judgments or of lm-eval's results", _import
+        parsers,
+        "import",
+        "make a run of published judgments or of lm-eval's results",
+        commands.import_,
     )
     imported.add_argument(
         "format", metavar="FORMAT", help="vicuna-blog, mt-bench, alpaca-eval or lm-eval"
@@ -113,7 +109,7 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     imported.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     compare = _command(
-        commands, "compare", "is a run worse than its baseline? exit code 1 if so", _compare
+        parsers, "compare", "is a run worse than its baseline? exit code 1 if so", commands.compare
     )
     compare.add_argument(
         "baseline", metavar="BASELINE", type=Path, help="folder of a run, or a baseline file"
@@ -136,7 +132,10 @@ def _make_parser() -> argparse.ArgumentParser:
     compare.add_argument("--debug", action="store_true", help="show tracebacks of errors")
 
     baseline = _command(
-        commands, "baseline", "write runs as one small baseline file, without texts", _baseline
+        parsers,
+        "baseline",
+        "write runs as one small baseline file, without texts",
+        commands.baseline,
     )
     baseline.add_argument(
         "runs", metavar="RUN", nargs="+", type=Path, help="folder of a run; several are pooled"
@@ -145,18 +144,18 @@ def _make_parser() -> argparse.ArgumentParser:
     baseline.add_argument("--debug", action="store_true", help="show tracebacks of errors")
 
     models = _command(
-        commands, "models", "list the models known by name, or tell all of one", _models
+        parsers, "models", "list the models known by name, or tell all of one", commands.models
     )
     models.add_argument("name", metavar="NAME", nargs="?", help="a registry name or alias")
     models.add_argument("--debug", action="store_true", help="show tracebacks of errors")
 
     doctor = _command(
-        commands, "doctor", "what this machine can do: devices, keys, network", _doctor
+        parsers, "doctor", "what this machine can do: devices, keys, network", commands.doctor
     )
     doctor.add_argument("--debug", action="store_true", help="show tracebacks of errors")
 
     tasks = _command(
-        commands, "tasks", "list suites and tasks, or fetch the data sets they read", _tasks
+        parsers, "tasks", "list suites and tasks, or fetch the data sets they read", commands.tasks
     )
     tasks.add_argument(
         "--download", metavar="NAME", nargs="+", help="suites or tasks whose data sets to fetch"
@@ -166,8 +165,8 @@ def _make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Any, name: str, help: str, call: Any) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
+def _command(parsers: Any, name: str, help: str, call: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = parsers.add_parser(
         name,
         help=help,
         description=help[0].upper() + help[1:] + ".",
@@ -207,128 +206,3 @@ def _add_flag(parser: Any, flag: dataclasses.Field[Any]) -> None:
         given["nargs"] = "+"
     # None marks a flag that was not given, so that a config file's value can stand.
     parser.add_argument(name, help=about["help"].replace("%", "%%"), default=None, **given)
-
-
-def _config(options: argparse.Namespace) -> RunConfig:
-    """The flags as one RunConfig, over the values of --config."""
-    values: dict[str, Any] = {}
-    if options.config is not None:
-        path = Path(options.config)
-        from_file = read_config_file(path)
-        make_config(from_file, str(path))  # names the file in what is wrong with it
-        values = {str(name).replace("-", "_"): value for name, value in from_file.items()}
-    names = {flag.name for flag in dataclasses.fields(RunConfig)}
-    given = {n: v for n, v in vars(options).items() if n in names and v is not None}
-    return make_config({**values, **given})
-
-
-def _run(options: argparse.Namespace) -> int:
-    config = _config(options)
-    from evalsuite.pipeline import run
-
-    outcome = run(config)
-    for failure in outcome.leaderboard.failed:
-        where = ", ".join(part for part in (failure.model, failure.task, failure.stage) if part)
-        print(f"failed: {where}: {failure.error}", file=sys.stderr)
-    if outcome.gate is not None:
-        _announce(outcome.gate)
-    print(outcome.report)
-    return outcome.exit_code
-
-
-def _compare(options: argparse.Namespace) -> int:
-    given = {
-        n: v for n in ("margin", "critical", "strict") if (v := getattr(options, n)) is not None
-    }
-    config = make_config(given)
-    from evalsuite.api import compare
-
-    result = compare(
-        [options.baseline, *options.more_baselines],
-        options.runs,
-        output=options.output or options.runs[0],
-        margin=config.margin,
-        critical=config.critical,
-        strict=config.strict,
-    )
-    _announce(result)
-    return result.exit_code
-
-
-def _announce(result: GateResult) -> None:
-    """The gate's words on the terminal, and where GitHub wants them."""
-    from evalsuite.gate import append_step_summary, terminal_lines
-
-    for line in terminal_lines(result):
-        print(line)
-    append_step_summary(result)
-
-
-def _baseline(options: argparse.Namespace) -> int:
-    from evalsuite.gate import NotComparableError, load_side, write_baseline
-
-    try:
-        side = load_side(options.runs)
-    except NotComparableError as error:
-        raise UserError(f"these runs can't be pooled into one baseline: {error}") from error
-    write_baseline(side, options.file)
-    print(options.file)
-    return 0
-
-
-def _plan(options: argparse.Namespace) -> int:
-    config = _config(options)
-    from evalsuite.plan import describe, plan
-
-    print(describe(plan(config)))
-    return 0
-
-
-def _report(options: argparse.Namespace) -> int:
-    from evalsuite.report import build_report
-
-    if len(options.runs) > 1 and options.output is None:
-        raise UserError("several runs into one report: name its folder with --output")
-    print(build_report(options.runs, options.output))
-    return 0
-
-
-def _import(options: argparse.Namespace) -> int:
-    from evalsuite.importing import import_run
-
-    done = import_run(options.format, options.path.expanduser(), options.output.expanduser())
-    for note in done.notes:
-        print(f"note: {note}", file=sys.stderr)
-    print(done.report)
-    return 0
-
-
-def _models(options: argparse.Namespace) -> int:
-    from evalsuite.models.describe import describe_model, describe_models
-
-    print(describe_model(options.name) if options.name else describe_models())
-    return 0
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from evalsuite.doctor import examine
-
-    print(examine())
-    return 0
-
-
-def _tasks(options: argparse.Namespace) -> int:
-    from evalsuite.harness.catalog import describe, resolve
-
-    if options.download is None:
-        if options.data_dir is not None:
-            raise UserError("--data-dir is for --download: name the suites or tasks to fetch")
-        print(describe())
-        return 0
-    if options.data_dir is None:
-        raise UserError("--download needs a folder for the data sets: --data-dir DIR")
-    from evalsuite.harness.download import download
-
-    specs = resolve(options.download)
-    done = download(specs, options.data_dir.expanduser(), lambda line: print(line, flush=True))
-    return EXIT_PART_FAILED if any(fetched.problem for fetched in done) else 0

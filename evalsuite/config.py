@@ -1,22 +1,17 @@
-"""One frozen RunConfig, and where its values come from: flags over a YAML file over defaults.
+"""One frozen RunConfig: everything a run is told.
 
 The table of fields below is the single source of every flag: its name, help text, type and limits.
-The command line and the config file are both read from it. Knows nothing of what the flags do.
+The command line and the config file are both read from it (flags.py). Knows nothing of what the
+flags do.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
-import types
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from evalsuite.records import UserError
 
 
 def _flag(
@@ -167,12 +162,25 @@ class RunConfig:
         minimum=0,
         group="models",
     )
-    judge: str | None = _flag(
-        None,
-        "who compares the models' answers pairwise: gpt-4, openai:MODEL, openai:MODEL@URL, "
-        "local:MODEL, reference (checks answers against known ones, no model) or none. Default: "
-        "gpt-4 when OPENAI_API_KEY is set and models are named, else reference",
+    judge: tuple[str, ...] = _flag(
+        (),
+        "who compares the models' answers: gpt-4, openai:MODEL, openai:MODEL@URL, local:MODEL, "
+        "reference (checks answers against known ones, no model) or none; several are a panel. "
+        "Default: gpt-4 when OPENAI_API_KEY is set and models are named, else reference",
         metavar="NAME",
+        group="judge",
+    )
+    judge_preset: str = _flag(
+        "pairwise",
+        "how answers are judged: pairwise (both orders, agreement decides), five-level, score "
+        "(1 to 10, each answer alone), vicuna-2023 (two scores in one reply), logprob",
+        metavar="NAME",
+        group="judge",
+    )
+    judge_prompts: Path | None = _flag(
+        None,
+        "prompts of a FastChat judge_prompts.jsonl in place of the preset's",
+        metavar="FILE",
         group="judge",
     )
     judge_questions: Path | None = _flag(
@@ -181,8 +189,57 @@ class RunConfig:
         metavar="FILE",
         group="judge",
     )
+    judge_answers: tuple[str, ...] = _flag(
+        (),
+        "answers from files, as of further models: FastChat's model_answer or alpaca_eval's "
+        "model_outputs; LABEL=FILE gives a name of your own",
+        metavar="FILE",
+        group="judge",
+    )
+    judge_temperature: str = _flag(
+        "0",
+        "temperature at which models answer the judge's questions: a number for all, or category "
+        "for FastChat's own of each category",
+        metavar="T",
+        group="judge",
+    )
+    judge_baseline: str | None = _flag(
+        None,
+        "compare every model with this one only, not every pair",
+        metavar="MODEL",
+        group="judge",
+    )
+    judge_games: int | None = _flag(
+        None,
+        "play so many games only, where they narrow the ratings' intervals most",
+        metavar="N",
+        minimum=1,
+        group="judge",
+    )
     judge_repeats: int = _flag(
         1, "how often each game is judged", metavar="N", minimum=1, group="judge"
+    )
+    judge_batch: bool = _flag(
+        False,
+        "judge through OpenAI's Batch API: half the price, within a day; until it is done the "
+        "exit code is 4, and the same command goes on",
+        group="judge",
+        identity=False,
+    )
+    judge_labels: Path | None = _flag(
+        None,
+        "verdicts of people, or known ones, to hold the judge's against: FastChat's "
+        "human_judgments or lines with question_id, turn, a, b, winner",
+        metavar="FILE",
+        group="judge",
+        identity=False,
+    )
+    judge_prices: Path | None = _flag(
+        None,
+        "a price table in place of tasks/judge/prices.yaml",
+        metavar="FILE",
+        group="judge",
+        identity=False,
     )
     budget: float | None = _flag(
         None,
@@ -248,6 +305,13 @@ class RunConfig:
     refresh: bool = _flag(
         False, "compute again what the store already has", group="where", identity=False
     )
+    single_file: bool = _flag(
+        False,
+        "one report.html with all samples in it, however many; else past about 20,000 they lie "
+        "in report_data/ beside it",
+        group="where",
+        identity=False,
+    )
     progress: str = _flag(
         "auto",
         "auto: a bar at a terminal, else plain lines",
@@ -278,89 +342,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return list(value) if isinstance(value, tuple) else value
-
-
-def value_type(flag: dataclasses.Field[Any]) -> Any:
-    """The type of one value of a flag (an optional's or a tuple's inner): int, float, str, …"""
-    hint = typing.get_type_hints(RunConfig)[flag.name]
-    if isinstance(hint, types.UnionType):
-        hint = next(a for a in typing.get_args(hint) if a is not type(None))
-    return typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else hint
-
-
-def is_list(flag: dataclasses.Field[Any]) -> bool:
-    """Whether a flag takes several values."""
-    return typing.get_origin(typing.get_type_hints(RunConfig)[flag.name]) is tuple
-
-
-_WANTED = {
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    bool: "true or false",
-    Path: "a path",
-}
-
-
-def make_config(given: Mapping[str, Any], source: str = "the command line") -> RunConfig:
-    """A RunConfig from raw values by flag name, every value checked.
-
-    Raises:
-        UserError: an unknown name (with the nearest one), a wrong type or a value out of range.
-    """
-    flags = {f.name: f for f in dataclasses.fields(RunConfig)}
-    values = {}
-    for raw_name, value in given.items():
-        name = str(raw_name).replace("-", "_")
-        if name not in flags:
-            near = difflib.get_close_matches(name, flags, n=1)
-            hint = f"; did you mean {near[0].replace('_', '-')}?" if near else ""
-            raise UserError(f"{source}: unknown key {raw_name!r}{hint}")
-        if value is not None:
-            values[name] = _checked(flags[name], value, source)
-    return RunConfig(**values)
-
-
-def _checked(flag: dataclasses.Field[Any], value: Any, source: str) -> Any:
-    name, kind = f"--{flag.name.replace('_', '-')}", value_type(flag)
-    if is_list(flag):
-        items = [value] if isinstance(value, str) else value
-        if not isinstance(items, (list, tuple)) or not all(isinstance(v, str) for v in items):
-            raise UserError(f"{source}: {name} takes a list of names, not {value!r}")
-        return tuple(items)
-    if kind is Path and isinstance(value, (str, Path)) and str(value):
-        return Path(value).expanduser()
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    # A bool is an int to Python; `limit: true` in a file is a mistake all the same.
-    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        wanted = _WANTED[kind]
-        raise UserError(f"{source}: {name} takes {wanted}, not {value!r}")
-    minimum, choices = flag.metadata["minimum"], flag.metadata["choices"]
-    if minimum is not None and value < minimum:
-        raise UserError(f"{source}: {name} must be {minimum} or more, not {value}")
-    if choices is not None and value not in choices:
-        raise UserError(f"{source}: {name} is one of {', '.join(choices)}; not {value!r}")
-    return value
-
-
-def read_config_file(path: Path) -> dict[str, Any]:
-    """The values in a YAML config file, unchecked, by flag name.
-
-    Raises:
-        UserError: no such file, not YAML, or not a mapping.
-    """
-    import yaml
-
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the config file {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is not a YAML file: {reason}") from error
-    if loaded is None:
-        return {}
-    if not isinstance(loaded, dict):
-        raise UserError(f"{path} must map flag names to values, as in `limit: 100`")
-    return loaded

@@ -1,46 +1,35 @@
-"""The judged half of a run: which questions, which judge, the models' answers, and the games.
+"""Who judges, and what the models are asked for it: judges and their questions made sure of.
 
-Everything about money and keys is settled in `prepare_judge`, before any model is loaded. Knows
-models in memory and the judge's room; writes the games' files of a run, no other.
+Everything about money and keys is settled here, before any model is loaded. Knows names of models
+and the judge's room; plays nothing (playing.py does).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from evalsuite.config import RunConfig
-from evalsuite.files import write_atomically
-from evalsuite.inference import Inference
 from evalsuite.judge import (
-    Answer,
     CostEstimate,
-    JudgeResult,
     JudgeSpec,
-    LocalJudge,
-    LocalReply,
     Question,
-    Rules,
     agree,
     check_budget,
     default_judge,
     demo_questions,
     estimate_questions,
-    judge_run,
     load_preset,
     own_questions,
     read_questions,
     resolve_judge,
 )
 from evalsuite.judge.answers import Asker
-from evalsuite.loading import LoadedModel, check_folder, load
+from evalsuite.loading import check_folder
 from evalsuite.models import (
-    ChatEncoder,
     ChatTemplate,
     ModelSpec,
     Weights,
@@ -50,9 +39,7 @@ from evalsuite.models import (
     named_template,
     resolve_models,
 )
-from evalsuite.progress import Progress
-from evalsuite.records import GenerateRequest, UserError
-from evalsuite.store import Store
+from evalsuite.records import UserError
 
 # FastChat's fallback for models without a format of their own.
 BASE_MODEL_TEMPLATE = "zero_shot"
@@ -81,16 +68,31 @@ class JudgePlan:
         return bool(self.questions)
 
 
-def prepare_judge(
+def prepare_judges(
     config: RunConfig, models: Sequence[ModelSpec], *, spends: bool = True
-) -> JudgePlan:
-    """Settles the judge, its questions and, when the caller `spends`, its cost; sends nothing.
+) -> tuple[JudgePlan, ...]:
+    """Settles every judge, its questions and, when the caller `spends`, its cost; sends nothing.
 
     Raises:
         UserError: an unknown judge, a missing key, a bad file of questions, a local judge's model
             that can't be had, or a cost that nobody agreed to and nobody is there to ask.
     """
-    name = config.judge or default_judge(bool(config.models), os.environ)
+    names = config.judge or (default_judge(bool(config.models), os.environ),)
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"--judge {repeated[0]} is there twice")
+    if "none" in names and len(names) > 1:
+        raise UserError("--judge none stands alone: it says that nobody judges")
+    return tuple(_prepare_judge(name, config, models, spends=spends) for name in names)
+
+
+def measured_of(config: RunConfig, judges: Sequence[JudgePlan]) -> dict[str, Any]:
+    """What decides a run's numbers: its flags, and who its judges are by name."""
+    return {**config.identity(), "judge": [plan.spec.name for plan in judges]}
+
+
+def _prepare_judge(
+    name: str, config: RunConfig, models: Sequence[ModelSpec], *, spends: bool
+) -> JudgePlan:
     spec = resolve_judge(
         name,
         os.environ,
@@ -150,89 +152,3 @@ def asker(template: ChatTemplate | None, tokenizer: Any, max_length: int) -> Ask
     template = template or named_template(BASE_MODEL_TEMPLATE)
     assert template is not None  # the fallback is one of ours and has a text
     return Asker(tokenizer, template, max_length)
-
-
-def play(
-    plan: JudgePlan,
-    answers: Mapping[str, Sequence[Answer]],
-    config: RunConfig,
-    store: Store,
-    run: str,
-    progress: Progress,
-) -> JudgeResult:
-    """All games between the models that answered.
-
-    Raises:
-        UserError: the judge could not be used at all.
-    """
-    local = None
-    if plan.local is not None:
-        judge = load(plan.local.model, plan.local.weights, config, store)
-        inference = Inference(judge.engine, store, run, progress, refresh=config.refresh)
-        local = _as_judge(judge, plan.local.template, inference)
-    return judge_run(
-        plan.questions,
-        answers,
-        plan.spec,
-        store,
-        progress,
-        run=run,
-        budget=config.budget,
-        rules=Rules(repeats=config.judge_repeats, refresh=config.refresh),
-        local=local,
-    )
-
-
-def _as_judge(model: LoadedModel, template: ChatTemplate, inference: Inference) -> LocalJudge:
-    encoder = ChatEncoder(model.tokenizer, template)
-
-    def generate(
-        chats: Sequence[Sequence[Mapping[str, str]]], most_new_tokens: int, temperature: float
-    ) -> list[LocalReply]:
-        most = min(most_new_tokens, model.engine.max_length // 2)
-        requests = [
-            GenerateRequest(encoder.encode(chat).tokens, most, template.stop_strings, temperature)
-            for chat in chats
-        ]
-        return [
-            LocalReply(
-                text=response.text,
-                finished=response.finish != "length" and not response.truncated,
-                prompt_tokens=len(request.prompt),
-                completion_tokens=len(response.tokens),
-            )
-            for request, response in zip(requests, inference.generate(requests), strict=True)
-        ]
-
-    identity = f"{dict(model.engine.identity)} {template.name} {template.source}"
-    return LocalJudge(identity, generate)
-
-
-def write_games(
-    folder: Path,
-    plan: JudgePlan,
-    answers: Mapping[str, Sequence[Answer]],
-    result: JudgeResult,
-    folder_of: Mapping[str, str],
-) -> None:
-    """matches.jsonl and questions.jsonl of a run, and each model's answers.jsonl in its folder."""
-    _write_lines(folder / "matches.jsonl", (game.line() for game in result.games))
-    _write_lines(
-        folder / "questions.jsonl",
-        (
-            {
-                "question_id": question.question_id,
-                "category": question.category,
-                "turns": list(question.turns),
-                "reference": list(question.reference),
-            }
-            for question in plan.questions
-        ),
-    )
-    for model, its in answers.items():
-        rows = ({"question_id": a.question_id, "turns": list(a.turns)} for a in its)
-        _write_lines(folder / folder_of[model] / "answers.jsonl", rows)
-
-
-def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    write_atomically(path, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -17,7 +17,7 @@ from evalsuite import __version__
 from evalsuite.config import RunConfig
 from evalsuite.environment import hardware, versions
 from evalsuite.inference import Usage
-from evalsuite.judge import JudgeResult, JudgeSpec
+from evalsuite.playing import Judged
 from evalsuite.sandbox import Protection
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ def run_times(seconds: float, models: Mapping[str, Mapping[str, float]]) -> dict
 
 def make_manifest(
     config: RunConfig,
-    judge: JudgeSpec,
+    measured: Mapping[str, Any],
     task_set: TaskSet,
-    games: JudgeResult,
+    judged: Sequence[Judged],
     *,
     finished: str,
     models: Sequence[Mapping[str, Any]],
@@ -48,33 +48,45 @@ def make_manifest(
     held: Protection | None,
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    """The manifest without its status. `models` are what each says of itself, `held` what held the
-    programs that models wrote."""
+    """The manifest without its status.
+
+    `measured` decides the numbers, `models` are what each says of itself, `held` what held the
+    programs that models wrote.
+    """
     return {
         "evalsuite": __version__,
         "finished": finished,
         "command": shlex.join(["evalsuite", *_command_line()]),
         "config": config.flags(),
-        "measured": {**config.identity(), "judge": judge.name},
+        "measured": dict(measured),
         "seed": config.seed,
         "models": list(models),
         "tasks": {name: dataclasses.asdict(info) for name, info in task_set.infos.items()},
         "judging": {
-            "judge": judge.name,
-            "model": judge.model,
-            "endpoint": judge.endpoint,
-            "served": list(games.served),
-            "games": len(games.games),
-            "pending": games.pending,
-            "calls": games.calls,
-            "from_store": games.from_store,
-            "dollars": games.dollars,
+            "judge": ", ".join(one.plan.spec.name for one in judged),
+            # What all judges of the run have spent, in all its starts.
+            "dollars": max((one.result.dollars for one in judged), default=0.0),
+            "judges": [_judging(one) for one in judged],
         },
         "code_execution": dataclasses.asdict(held) if held else None,
         "usage": {label: dataclasses.asdict(its) for label, its in usage.items()},
         "notes": list(notes),
         "versions": versions(),
         "hardware": hardware(),
+    }
+
+
+def _judging(one: Judged) -> dict[str, Any]:
+    spec, result = one.plan.spec, one.result
+    return {
+        "judge": spec.name,
+        "model": spec.model,
+        "endpoint": spec.endpoint,
+        "served": list(result.served),
+        "games": len(result.games),
+        "pending": result.pending,
+        "calls": result.calls,
+        "from_store": result.from_store,
     }
 
 

@@ -7,6 +7,7 @@ and writes nothing.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from evalsuite.config import RunConfig
 from evalsuite.engine.base import generation_input, scoring_input
-from evalsuite.judging import JudgePlan, asker, estimate
+from evalsuite.judge import Question
+from evalsuite.judging import asker, estimate
 from evalsuite.models import ModelSpec, choose_template, load_tokenizer
 from evalsuite.outline import outline
 from evalsuite.preparation import load_task_set, prepare
@@ -76,14 +78,14 @@ class ServerPlan:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What a run would take. `judge` is one line on its calls and cost; "" without such a judge.
+    """What a run would take. `judges` are a line each on calls and cost, of those that make any.
 
     Prompts of later turns hold the answers to earlier ones, so `later_turns` requests a model are
     counted but their tokens are not.
     """
 
     models: tuple[ModelPlan | ServerPlan, ...]
-    judge: str
+    judges: tuple[str, ...]
     later_turns: int
 
 
@@ -99,20 +101,22 @@ def plan(config: RunConfig) -> RunPlan:
     task_set = load_task_set(config, prepared)
     for note in (*task_set.warnings, *(skip.error for skip in task_set.skipped)):
         progress.note(f"note: {note}")
-    judge = prepared.judge
-    cost = ""
-    if judge.plays and judge.spec.kind != "reference":
-        bill = estimate(config, judge.spec, judge.questions, len(prepared.models))
-        cost = bill.describe(judge.spec.name, billed=judge.spec.paid)
+    costs = []
+    for judge in prepared.judges:
+        if judge.plays and judge.spec.kind != "reference":
+            bill = estimate(config, judge.spec, judge.questions, len(prepared.models))
+            costs.append(bill.describe(judge.spec.name, billed=judge.spec.paid))
     return RunPlan(
         tuple(
-            _plan_server(spec, prepared.servers[spec.label], task_set, judge)
+            _plan_server(spec, prepared.servers[spec.label], task_set, prepared.questions)
             if spec.kind == "server"
-            else _plan_model(spec, prepared.weights[spec.label].folder, config, task_set, judge)
+            else _plan_model(
+                spec, prepared.weights[spec.label].folder, config, task_set, prepared.questions
+            )
             for spec in prepared.models
         ),
-        cost,
-        sum(len(question.turns) - 1 for question in judge.questions),
+        tuple(costs),
+        sum(len(question.turns) - 1 for question in prepared.questions),
     )
 
 
@@ -143,28 +147,31 @@ def describe(planned: RunPlan) -> str:
         if planned.later_turns:
             lines.append(f"  besides   {planned.later_turns} answers to second turns")
         parts.append("\n".join(lines))
-    if planned.judge:
-        parts.append(f"judging: {planned.judge}")
+    parts += [f"judging: {line}" for line in planned.judges]
     return "\n".join(parts)
 
 
 def _plan_server(
-    spec: ModelSpec, server: Server, task_set: TaskSet, judge: JudgePlan
+    spec: ModelSpec, server: Server, task_set: TaskSet, questions: Sequence[Question]
 ) -> ServerPlan:
     from evalsuite.harness.plans import by_kind
 
     kinds = by_kind(task_set.instances)
-    questions = sum(len(question.turns) for question in judge.questions)
+    turns = sum(len(question.turns) for question in questions)
     return ServerPlan(
         model=spec.label,
         endpoint=server.endpoint.url,
         score_requests=len(kinds.get("loglikelihood", ())),
-        generate_requests=len(kinds.get("generate_until", ())) + questions,
+        generate_requests=len(kinds.get("generate_until", ())) + turns,
     )
 
 
 def _plan_model(
-    spec: ModelSpec, folder: Path, config: RunConfig, task_set: TaskSet, judge: JudgePlan
+    spec: ModelSpec,
+    folder: Path,
+    config: RunConfig,
+    task_set: TaskSet,
+    questions: Sequence[Question],
 ) -> ModelPlan:
     from evalsuite.engine.llama.memory import free_bytes
     from evalsuite.harness.planning import token_plan
@@ -178,7 +185,7 @@ def _plan_model(
     asked = token_plan(task_set, tokenizer, context, run_seed=config.seed, stop=stop)
     score, generate = asked.score, asked.generate
     asking = asker(choose_template(spec, folder), tokenizer, context)
-    answers = [asking.request(question, 0) for question in judge.questions]
+    answers = [asking.request(question, 0) for question in questions]
     # Equal requests are computed once and each kind by itself, as inference does it.
     to_score = list(dict.fromkeys(score))
     to_generate = [list(dict.fromkeys(generate)), list(dict.fromkeys(answers))]

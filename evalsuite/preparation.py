@@ -1,4 +1,4 @@
-"""Names into things that are sure: models on disk, known tasks, a judge, before anything is run.
+"""Names into things that are sure: models on disk, known tasks, judges, before anything is run.
 
 The first step of a run and of a plan. Loads no weights and asks no engine.
 """
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from evalsuite.config import RunConfig
 from evalsuite.harness.catalog import LIBRARY_PREFIX, TaskSpec, is_file, resolve
-from evalsuite.judging import JudgePlan, prepare_judge
+from evalsuite.judge import Question
+from evalsuite.judging import JudgePlan, prepare_judges
 from evalsuite.loading import check_devices, check_flags, check_folder
 from evalsuite.models import ModelSpec, Weights, check_tokenizer, locate_all, resolve_models
 from evalsuite.records import Failure, UserError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The names of a config, made sure of: models that lie on disk and are whole, tasks, a judge.
+    """The names of a config, made sure of: models that lie on disk and are whole, tasks, judges.
 
     `models` are those whose weights are there or whose server can be asked, `missing` says of the
     others why not.
@@ -37,12 +38,18 @@ class Prepared:
     servers: Mapping[str, Server]
     missing: tuple[Failure, ...]
     tasks: tuple[TaskSpec, ...]
-    judge: JudgePlan
+    judges: tuple[JudgePlan, ...]
 
     @property
     def order(self) -> list[str]:
         """The models' names as they were asked for."""
         return [spec.label for spec in self.models]
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """What the models are asked for their judges: every question that one of these wants."""
+        longest_first = sorted(self.judges, key=lambda plan: len(plan.questions), reverse=True)
+        return tuple({q.question_id: q for plan in longest_first for q in plan.questions}.values())
 
 
 def prepare(config: RunConfig, *, spends: bool = True) -> Prepared:
@@ -59,12 +66,12 @@ def prepare(config: RunConfig, *, spends: bool = True) -> Prepared:
     tasks = resolve(config.tasks or default_tasks(models))
     if config.data_dir is not None and not config.data_dir.is_dir():
         raise UserError(f"--data-dir {config.data_dir}: no such folder")
-    judge = prepare_judge(config, models, spends=spends)
+    judges = prepare_judges(config, models, spends=spends)
     servers = resolve_servers(
         models,
         os.environ,
         api_key_env=config.api_key_env,
-        judge_url=judge.spec.endpoint,
+        judge_urls={plan.spec.endpoint for plan in judges},
     )
     weights, unavailable = locate_all([spec for spec in models if spec.kind != "server"])
     failures = [Failure(error.label, "", "load", str(error)) for error in unavailable]
@@ -81,7 +88,8 @@ def prepare(config: RunConfig, *, spends: bool = True) -> Prepared:
             task_template(spec, weights[spec.label].folder, config.chat)
     there = [spec for spec in models if spec.label in weights or spec.label in servers]
     if len(there) < 2:
-        judge = dataclasses.replace(judge, questions=())  # there is nobody left to play against
+        # There is nobody left to play against.
+        judges = tuple(dataclasses.replace(plan, questions=()) for plan in judges)
     check_devices(config)  # imports torch: after the rest
     return Prepared(
         tuple(there),
@@ -89,7 +97,7 @@ def prepare(config: RunConfig, *, spends: bool = True) -> Prepared:
         servers,
         tuple(failures),
         tuple(tasks),
-        judge,
+        judges,
     )
 
 

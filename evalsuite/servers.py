@@ -5,7 +5,7 @@ Knows names and the environment; sends a probe of some tokens and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from evalsuite.engine.openai import Abilities, OpenAIModel
@@ -45,7 +45,7 @@ def resolve_servers(
     environ: Mapping[str, str],
     *,
     api_key_env: str | None = None,
-    judge_url: str = "",
+    judge_urls: Collection[str] = (),
 ) -> dict[str, Server]:
     """Address and key of each model behind a server, by label. Sends nothing.
 
@@ -59,7 +59,7 @@ def resolve_servers(
         if spec.kind == "server":
             _, at, address = spec.source.removeprefix(SERVER).partition("@")
             urls[spec.label] = endpoint_url(address, _flag(spec)) if at else OPENAI_URL
-    others = {url for url in (*urls.values(), judge_url) if url.startswith("http")} - {OPENAI_URL}
+    others = {url for url in (*urls.values(), *judge_urls) if url.startswith("http")} - {OPENAI_URL}
     found: dict[str, Server] = {}
     for spec in models:
         if spec.kind != "server":

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from evalsuite.cli import _config, _make_parser, main
-from evalsuite.config import RunConfig, make_config, read_config_file
+from evalsuite.cli import _make_parser, main
+from evalsuite.commands import config_of
+from evalsuite.config import RunConfig
+from evalsuite.flags import make_config, read_config_file
 from evalsuite.records import UserError
 
 
 def parse(*flags: str) -> RunConfig:
-    return _config(_make_parser().parse_args(["run", *flags]))
+    return config_of(_make_parser().parse_args(["run", *flags]))
 
 
 def test_flags_become_a_config() -> None:

@@ -339,7 +339,7 @@ def test_a_plan_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_a_plan_is_exact(whole: Path) -> None:
-    from evalsuite.config import make_config
+    from evalsuite.flags import make_config
     from evalsuite.plan import plan
 
     values = {"tasks": list(TASKS), "limit": 40, "progress": "none", "dtype": "float32"}

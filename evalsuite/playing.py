@@ -1,0 +1,170 @@
+"""The games of a run: every judge in turn plays what the models' answers make possible.
+
+Whatever fails here costs no score. Knows models in memory and the judge's room; writes the games'
+files of a run, no other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evalsuite.config import RunConfig
+from evalsuite.files import write_atomically
+from evalsuite.inference import Inference
+from evalsuite.judge import Answer, JudgeResult, LocalJudge, LocalReply, Question, Rules, judge_run
+from evalsuite.judging import JudgePlan
+from evalsuite.loading import LoadedModel, load
+from evalsuite.measuring import Measured, one_line, show_traceback
+from evalsuite.models import ChatEncoder, ChatTemplate
+from evalsuite.preparation import Prepared
+from evalsuite.progress import Progress
+from evalsuite.records import Failure, GenerateRequest
+from evalsuite.store import Store
+from evalsuite.store.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What one judge of a run came to."""
+
+    plan: JudgePlan
+    result: JudgeResult
+
+
+def judge_all(
+    config: RunConfig,
+    prepared: Prepared,
+    measured: Mapping[str, Measured],
+    folder: RunFolder,
+    store: Store,
+    progress: Progress,
+) -> tuple[list[Judged], list[Failure]]:
+    """Every judge's games between the models that answered, written into the run's folder."""
+    failed = [
+        Failure(label, "", "judge", f"no answers to the judge's questions: {part.unanswered}")
+        for label, part in measured.items()
+        if part.unanswered
+    ]
+    answers = {label: part.answers for label, part in measured.items() if not part.unanswered}
+    judged: list[Judged] = []
+    for plan in prepared.judges:
+        if not plan.plays or len(answers) < 2:
+            judged.append(Judged(plan, JudgeResult(())))
+            continue
+        try:
+            result = _play(plan, answers, config, store, folder.run, progress)
+        except Exception as error:
+            show_traceback(config, error)
+            result = JudgeResult(())
+            failed.append(Failure("", "", "judge", f"{plan.spec.name}: {one_line(error)}"))
+        else:
+            failed += _missing(plan.spec.name, result)
+        judged.append(Judged(plan, result))
+    if any(one.result.games for one in judged):
+        folders = {label: measured[label].about["folder"] for label in answers}
+        _write_games(folder.path, prepared.questions, answers, judged, folders)
+    return judged, failed
+
+
+def _missing(judge: str, result: JudgeResult) -> list[Failure]:
+    """What a judge left open, or that it said nothing that can be read."""
+    left = result.failed + result.pending
+    if left:
+        why = result.stopped or "no reply after all retries; the same command asks again"
+        return [Failure("", "", "judge", f"{judge}: {left} games are missing: {why}")]
+    if all(game.verdict == "invalid" for game in result.games):
+        why = "none of its replies holds a verdict that can be read"
+        return [Failure("", "", "judge", f"{judge}: {why}")]
+    return []
+
+
+def _play(
+    plan: JudgePlan,
+    answers: Mapping[str, Sequence[Answer]],
+    config: RunConfig,
+    store: Store,
+    run: str,
+    progress: Progress,
+) -> JudgeResult:
+    """All games between the models that answered.
+
+    Raises:
+        UserError: the judge could not be used at all.
+    """
+    local = None
+    if plan.local is not None:
+        judge = load(plan.local.model, plan.local.weights, config, store)
+        inference = Inference(judge.engine, store, run, progress, refresh=config.refresh)
+        local = _as_judge(judge, plan.local.template, inference)
+    return judge_run(
+        plan.questions,
+        answers,
+        plan.spec,
+        store,
+        progress,
+        run=run,
+        budget=config.budget,
+        rules=Rules(repeats=config.judge_repeats, refresh=config.refresh),
+        local=local,
+    )
+
+
+def _as_judge(model: LoadedModel, template: ChatTemplate, inference: Inference) -> LocalJudge:
+    encoder = ChatEncoder(model.tokenizer, template)
+
+    def generate(
+        chats: Sequence[Sequence[Mapping[str, str]]], most_new_tokens: int, temperature: float
+    ) -> list[LocalReply]:
+        most = min(most_new_tokens, model.engine.max_length // 2)
+        requests = [
+            GenerateRequest(encoder.encode(chat).tokens, most, template.stop_strings, temperature)
+            for chat in chats
+        ]
+        return [
+            LocalReply(
+                text=response.text,
+                finished=response.finish != "length" and not response.truncated,
+                prompt_tokens=len(request.prompt),
+                completion_tokens=len(response.tokens),
+            )
+            for request, response in zip(requests, inference.generate(requests), strict=True)
+        ]
+
+    identity = f"{dict(model.engine.identity)} {template.name} {template.source}"
+    return LocalJudge(identity, generate)
+
+
+def _write_games(
+    folder: Path,
+    questions: Sequence[Question],
+    answers: Mapping[str, Sequence[Answer]],
+    judged: Sequence[Judged],
+    folder_of: Mapping[str, str],
+) -> None:
+    """matches.jsonl and questions.jsonl of a run, and each model's answers.jsonl in its folder."""
+    _write_lines(
+        folder / "matches.jsonl", (game.line() for one in judged for game in one.result.games)
+    )
+    _write_lines(
+        folder / "questions.jsonl",
+        (
+            {
+                "question_id": question.question_id,
+                "category": question.category,
+                "turns": list(question.turns),
+                "reference": list(question.reference),
+            }
+            for question in questions
+        ),
+    )
+    for model, its in answers.items():
+        rows = ({"question_id": a.question_id, "turns": list(a.turns)} for a in its)
+        _write_lines(folder / folder_of[model] / "answers.jsonl", rows)
+
+
+def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    write_atomically(path, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
