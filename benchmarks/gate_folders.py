@@ -19,7 +19,9 @@ from evalsuite.records import MetricResult, TaskInfo, TaskResult
 
 MODEL = "model"
 _DATE = "2026-11-23T10-00-00.000000"
-_WORDS = ("river copper lantern quiet window harbour seven engine meadow paper under before " * 5)[:300]
+_WORDS = ("river copper lantern quiet window harbour seven engine meadow paper under before " * 5)[
+    :300
+]
 _LINE = (
     '{{"doc_id": {i}, "doc": {{"question": "{question}", "choices": ["north", "south"]}}, '
     '"target": "0", "arguments": {{"gen_args_0": {{"arg_0": "{question}", "arg_1": " north"}}, '
