@@ -48,7 +48,7 @@ def differences(before: Path, after: Path) -> dict[str, NDArray[np.float64]]:
 def _scores(run: Path) -> dict[str, dict[int, tuple[str, float]]]:
     """{task: {doc_id: (the document, its score)}} of a run of one model."""
     found: dict[str, dict[int, tuple[str, float]]] = {}
-    for path in run.glob("*/samples_*.jsonl"):
+    for path in sorted(run.glob("*/samples_*.jsonl")):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         metrics = {row["metrics"][0] for row in rows}
         assert len(metrics) == len({row["filter"] for row in rows}) == 1, path

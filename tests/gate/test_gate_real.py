@@ -7,11 +7,13 @@ three strengths and demo-small, where the verdicts must be what the samples say 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from noisy_models import STRENGTHS, measure, variants
 from paired_data import Said, sign_flips, what_they_say
+from simulated_runner import run_job
 
 import evalsuite
 from evalsuite.cli import main
@@ -137,6 +139,31 @@ def test_other_prompts_are_refused_and_the_run_is_kept(
     assert "starter_commonsense: other prompts" in capsys.readouterr().out
     assert (place / "shots" / "leaderboard.json").is_file()
     assert json.loads((place / "shots" / "gate.json").read_text())["verdict"] is None
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash on this machine")
+def test_the_action_fails_a_job_whose_model_is_worse(place: Path, tmp_path: Path) -> None:
+    workspace = tmp_path / "work space"
+    workspace.mkdir()
+    shutil.copyfile(place / "large.json", workspace / "main.json")
+    (tmp_path / "runner" / "evalsuite-store").mkdir(parents=True)
+    # As actions/cache restores it.
+    shutil.copyfile(place / "store.db", tmp_path / "runner" / "evalsuite-store" / "store.db")
+    inputs = {
+        "models": "demo-small",
+        "tasks": "starter_commonsense\n  starter_qa_open",
+        "baseline": "main.json",
+        "output": "the run",
+        "arguments": "--limit\n60\n--judge\nnone\n--dtype\nfloat32\n",
+    }
+    job = run_job(tmp_path, workspace, inputs)
+    assert (job.code, job.outputs) == (1, {"restore": "true", "save": "false", "exit-code": "1"})
+    errors = [line for line in job.printed.splitlines() if line.startswith("::error")]
+    assert 1 <= len(errors) <= 9
+    assert "regressed" in (tmp_path / "summary").read_text()
+    assert 'id="gate"' in (workspace / "the run" / "report.html").read_text()
+    usage = json.loads((workspace / "the run" / "manifest.json").read_text())["usage"]
+    assert usage["demo-small"]["from_store"] == usage["demo-small"]["requests"]
 
 
 def test_what_is_wrong_is_told_before_anything_runs(
