@@ -6,11 +6,14 @@ that balance. Every drawn run is tested by the functions that `evalsuite compare
 
     python benchmarks/gate.py            the table of docs/gate.md (10,000 runs a line)
     python benchmarks/gate.py --pairs 1000000     compares two baseline files of a million items
+    python benchmarks/gate.py --pairs 1000000 --run-folders     two run folders, by the command
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -18,11 +21,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from gate_folders import write_run
 from numpy.typing import NDArray
 
-from evalsuite.gate import GateResult, Side, compare_runs, write_baseline, write_outputs
+from evalsuite.gate import (
+    GateResult,
+    Side,
+    compare_runs,
+    keep_items,
+    write_baseline,
+    write_outputs,
+)
 from evalsuite.gate.records import ModelSide
+from evalsuite.leaderboard import load_run
 from evalsuite.leaderboard.items import KEY_LENGTH, Items
+from evalsuite.report import build_report
 from evalsuite.stats import find_regressions, paired_counts, wilson
 
 # The documents that lm-eval 0.4.13 scores in each task.
@@ -141,6 +154,46 @@ def compare_pairs(pairs: int, folder: Path, seed: int = 0) -> tuple[dict[str, fl
     return seconds, result
 
 
+def compare_folders(pairs: int, folder: Path) -> dict[str, float]:
+    """Seconds that two run folders of `pairs` items take, the command started as a person would.
+
+    "keep" is what a run's end takes for its items, "compare" the whole command (Python's start,
+    gate.json, junit.xml, summary.md and the report's section included), "without items.json" the
+    same when samples have to be read.
+
+    Raises:
+        RuntimeError: the command failed, or its two ways don't say the same.
+    """
+    before, after = (
+        write_run(folder / name, list(SIZES), pairs, 0.65, seed)
+        for seed, name in enumerate(("before", "after"))
+    )
+    build_report([after])
+    seconds = {}
+    began = time.perf_counter()
+    for run in (before, after):
+        keep_items(load_run(run))
+    seconds["keep"] = (time.perf_counter() - began) / 2
+    seconds["compare"], said = _command(before, after)
+    for run in (before, after):
+        (run / "items.json").unlink()
+    seconds["without items.json"], again = _command(before, after)
+    if said != again:
+        raise RuntimeError("kept items and samples don't say the same")
+    return seconds
+
+
+def _command(before: Path, after: Path) -> tuple[float, str]:
+    """How long `evalsuite compare` takes, and its gate.json."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "evalsuite", "compare", str(before), str(after)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - began
+    if done.returncode != 0:
+        raise RuntimeError(f"exit code {done.returncode}: {done.stderr}")
+    return seconds, (after / "gate.json").read_text()
+
+
 def _keys(rng: np.random.Generator, n: int) -> NDArray[np.str_]:
     numbers = np.unique(rng.integers(0, 1 << 48, size=n + n // 100 + 9))[:n]
     return np.array([f"{number:0{KEY_LENGTH}x}" for number in numbers])
@@ -151,7 +204,19 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pairs", type=int, help="time a comparison of so many pairs instead")
+    parser.add_argument("--run-folders", action="store_true", help="with --pairs: of run folders")
     options = parser.parse_args()
+    if options.run_folders:
+        pairs = options.pairs or 1_000_000
+        with tempfile.TemporaryDirectory() as folder:
+            took = compare_folders(pairs, Path(folder))
+            size = sum(f.stat().st_size for f in (Path(folder) / "after").rglob("*.jsonl"))
+        print(
+            f"{pairs:,} pairs of two run folders with {size / 1e6:,.0f} MB of samples each: "
+            f"`evalsuite compare` took {took['compare']:.2f} s, without items.json "
+            f"{took['without items.json']:.2f} s; a run's end keeps them in {took['keep']:.2f} s"
+        )
+        return
     if options.pairs:
         with tempfile.TemporaryDirectory() as folder:
             seconds, _ = compare_pairs(options.pairs, Path(folder))

@@ -59,7 +59,7 @@ def compare(
 
     Several runs of a side are pooled. Runs that can't be compared come back with their
     `differences` and no verdict. With `output` gate.json, junit.xml and summary.md are written
-    there, and the report is built again when that is the run's own folder.
+    there, and the report gets its section when that is the run's own folder.
 
     Raises:
         UserError: as the command.
@@ -74,9 +74,9 @@ def compare(
         raise UserError(f"{folder} is a file; name a folder for the outcome with --output")
     write_outputs(result, folder)
     if folder.resolve() in {place.resolve() for place in sides[1]}:
-        from evalsuite.report import build_report
+        from evalsuite.report import update_gate
 
-        build_report([folder])
+        update_gate(folder)
     return result
 
 

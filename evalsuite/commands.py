@@ -37,12 +37,14 @@ def config_of(options: argparse.Namespace) -> RunConfig:
 
 def run(options: argparse.Namespace) -> int:
     config = config_of(options)
+    from evalsuite.gate.escape import one_line
     from evalsuite.pipeline import run
 
     outcome = run(config)
     for failure in outcome.leaderboard.failed:
         where = ", ".join(part for part in (failure.model, failure.task, failure.stage) if part)
-        print(f"failed: {where}: {failure.error}", file=sys.stderr)
+        # One line: a text from elsewhere must not end up as a command in a CI's log.
+        print(one_line(f"failed: {where}: {failure.error}", 2000), file=sys.stderr)
     if outcome.gate is not None:
         _announce(outcome.gate)
     print(outcome.report)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from evalsuite.config import RunConfig, default_store
 from evalsuite.execution import open_execution
-from evalsuite.gate import GateResult, Side
+from evalsuite.gate import GateResult, Side, keep_items
 from evalsuite.gating import gate_run, load_baseline
 from evalsuite.judging import measured_of
 from evalsuite.manifest import about_given, make_manifest, run_times
@@ -118,7 +118,7 @@ def _finish(
     baseline: Side | None,
 ) -> Outcome:
     """Numbers into a leaderboard, a manifest, the gate's verdict and a page."""
-    from evalsuite.leaderboard import aggregate, write_leaderboard
+    from evalsuite.leaderboard import aggregate, load_run, write_leaderboard
     from evalsuite.leaderboard.judges import judge_summary, with_judges
     from evalsuite.leaderboard.panel import with_panel
     from evalsuite.leaderboard.paper import with_paper
@@ -161,6 +161,7 @@ def _finish(
     # The status is the last word: a run that is killed before it goes on with what it had, and one
     # with a failed part, or games that a budget left over, is gone on with by the same command.
     folder.write_manifest({**manifest, "status": RUNNING})
+    keep_items(load_run(folder.path))
     gate = gate_run(config, baseline, folder.path)
     page = build_report([folder.path], None)
     folder.write_manifest({**manifest, "status": PARTIAL if board.failed else FINISHED})

@@ -50,7 +50,7 @@ def test_a_run_leaves_the_files_of_the_contract(whole: Path) -> None:
     folder = whole / "run"
     names = {path.name for path in folder.iterdir()}
     wanted = {"report.html", "leaderboard.json", "leaderboard.csv", "manifest.json"}
-    wanted |= {"matches.jsonl", "questions.jsonl"}
+    wanted |= {"matches.jsonl", "questions.jsonl", "items.json"}
     assert names == wanted | {"demo-small", "demo-large"}
     board = json.loads((folder / "leaderboard.json").read_text())
     assert board["schema"] == 1

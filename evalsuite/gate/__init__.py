@@ -2,6 +2,7 @@
 
 from evalsuite.gate.baseline import read_baseline, write_baseline
 from evalsuite.gate.compare import check_critical, check_margin, compare_runs, compare_sides
+from evalsuite.gate.kept import keep_items
 from evalsuite.gate.outputs import (
     append_step_summary,
     remove_outputs,
@@ -22,6 +23,7 @@ __all__ = [
     "check_margin",
     "compare_runs",
     "compare_sides",
+    "keep_items",
     "load_side",
     "pool",
     "read_baseline",

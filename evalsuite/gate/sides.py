@@ -13,9 +13,10 @@ import numpy as np
 
 from evalsuite.gate.baseline import read_baseline
 from evalsuite.gate.differences import side_differences
+from evalsuite.gate.kept import run_items
 from evalsuite.gate.records import ModelSide, Side
 from evalsuite.leaderboard import Run, load_run
-from evalsuite.leaderboard.items import Items, judged_items, task_items
+from evalsuite.leaderboard.items import Items, judged_items
 from evalsuite.records import UserError
 
 
@@ -53,13 +54,13 @@ def run_side(run: Run) -> Side:
     Raises:
         UserError: damaged samples or games.
     """
-    games = judged_items(run)
+    games, found = judged_items(run), run_items(run)
     models = []
     for model in run.leaderboard.models:
         tasks: dict[str, Items] = {}
         untested: dict[str, str] = {}
-        for task, score in model.tasks.items():
-            items = task_items(run, model.name, task, score)
+        for task in model.tasks:
+            items = found[model.name, task]
             if isinstance(items, str):
                 untested[task] = items
             else:

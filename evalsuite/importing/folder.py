@@ -18,9 +18,10 @@ from typing import Any
 
 from evalsuite import __version__
 from evalsuite.files import safe_name, write_atomically
+from evalsuite.gate import keep_items
 from evalsuite.importing.formats import read_format
 from evalsuite.importing.published import Published
-from evalsuite.leaderboard import aggregate, write_leaderboard
+from evalsuite.leaderboard import aggregate, load_run, write_leaderboard
 from evalsuite.leaderboard.judges import JudgeSummary, judge_summary, with_judges
 from evalsuite.records import Leaderboard, UserError
 from evalsuite.report import build_report
@@ -75,6 +76,7 @@ def import_run(format_name: str, path: Path, output: Path) -> Imported:
         }
         # As after a run: the status is the last word, a killed import is begun again.
         folder.write_manifest({**manifest, "status": RUNNING})
+        keep_items(load_run(folder.path))
         page = build_report([folder.path], None)
         folder.write_manifest({**manifest, "status": FINISHED})
         return Imported(folder.path, page, board, notes)

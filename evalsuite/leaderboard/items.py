@@ -59,7 +59,7 @@ def task_items(run: Run, model: str, task: str, score: TaskScore) -> Items | str
         UserError: a damaged samples file.
     """
     metric, _, wanted = score.primary.partition(",")
-    known = (run.manifest.get("tasks") or {}).get(task) or {}
+    known = _known(run, task)
     members = known.get("members") or ()
     seen: Counter[str] = Counter()
     rows: list[tuple[str, float, str, str, str, str]] = []
@@ -106,6 +106,13 @@ def task_items(run: Run, model: str, task: str, score: TaskScore) -> Items | str
     return Items(keys, scores, groups, asked, its.unit, its.higher_is_better)
 
 
+def items_basis(run: Run, task: str, score: TaskScore) -> str:
+    """A digest of all that task_items takes from elsewhere than the samples."""
+    its = score.metrics[score.primary]
+    told = [score.primary, its.unit, its.higher_is_better, its.value, _known(run, task)]
+    return _digest(json.dumps(told, sort_keys=True, default=str))
+
+
 def judged_items(run: Run) -> dict[str, dict[str, dict[str, Items]]]:
     """{model: {judge: {opponent: items}}}: a model's points by question, ties half.
 
@@ -146,6 +153,11 @@ def judged_items(run: Run) -> dict[str, dict[str, dict[str, Items]]]:
         items = Items(np.array(keys), scores, None, protocol[judge])
         found.setdefault(model, {}).setdefault(judge, {})[opponent] = items
     return found
+
+
+def _known(run: Run, task: str) -> Mapping[str, Any]:
+    """What the manifest says of a task."""
+    return (run.manifest.get("tasks") or {}).get(task) or {}
 
 
 def _mean_known(values: list[float]) -> float:

@@ -1,5 +1,6 @@
 """Pages out of runs on disk. Knows runs, not models or engines."""
 
 from evalsuite.report.html import build_report
+from evalsuite.report.update import update_gate
 
-__all__ = ["build_report"]
+__all__ = ["build_report", "update_gate"]

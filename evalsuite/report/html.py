@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from evalsuite.files import write_atomically
@@ -80,6 +80,14 @@ def render(page: object) -> str:
             "form-action 'none'",
         ]
     )
+    # Markup: these are our own files, and a hash is of the exact text.
+    return template("report.html.jinja").render(
+        page=page, policy=policy, style=Markup(style), script=Markup(script)
+    )
+
+
+def template(name: str) -> Template:
+    """One of the page's templates, with everything from elsewhere escaped."""
     environment = Environment(
         loader=FunctionLoader(lambda name: (_HERE / "templates" / name).read_text("utf-8")),
         autoescape=True,
@@ -88,10 +96,7 @@ def render(page: object) -> str:
         lstrip_blocks=True,
     )
     environment.globals.update(charts=charts)
-    # Markup: these are our own files, and a hash is of the exact text.
-    return environment.get_template("report.html.jinja").render(
-        page=page, policy=policy, style=Markup(style), script=Markup(script)
-    )
+    return environment.get_template(name)
 
 
 def _asset(name: str) -> str:

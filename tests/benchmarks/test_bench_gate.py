@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import gate
 import pytest
 
@@ -29,3 +32,14 @@ def test_pairs_through_baseline_files(tmp_path) -> None:  # type: ignore[no-unty
     assert sum(line.items for line in result.models[0].lines) == 20_000
     assert result.exit_code == 0
     assert seconds["compare"] > 0
+
+
+def test_pairs_through_run_folders(tmp_path: Path) -> None:
+    # Raises unless the command ends well and says the same with and without kept items.
+    seconds = gate.compare_folders(3_400, tmp_path)
+    assert set(seconds) == {"keep", "compare", "without items.json"}
+    (mean,) = [
+        model["mean"]
+        for model in json.loads((tmp_path / "after" / "gate.json").read_text())["models"]
+    ]
+    assert (mean["groups"], mean["items"]) == (17, 3_400)

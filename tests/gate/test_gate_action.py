@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
+from simulated_runner import ACTION, ROOT, STEPS
 
-ROOT = Path(__file__).parents[2]
-ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
-STEPS: list[dict[str, Any]] = ACTION["runs"]["steps"]
+from evalsuite.cli import _make_parser
+from evalsuite.commands import config_of
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="no bash on this machine")
 
@@ -132,8 +132,6 @@ def evaluate(tmp_path: Path, **inputs: str) -> list[str]:
 
 
 def test_the_command_is_what_the_inputs_say(tmp_path: Path) -> None:
-    from evalsuite.cli import _config, _make_parser
-
     called = evaluate(
         tmp_path,
         models="./a b=org/b\n  'c;id'",
@@ -144,16 +142,14 @@ def test_the_command_is_what_the_inputs_say(tmp_path: Path) -> None:
         arguments="--judge\nnone\n",
     )
     assert called[:2] == ["-m", "evalsuite"]
-    config = _config(_make_parser().parse_args(called[2:]))
+    config = config_of(_make_parser().parse_args(called[2:]))
     assert config.models == ("./a", "b=org/b", "'c;id'")
     assert config.baseline == ("base lines/main.json",)
-    assert (config.critical, config.strict, config.judge) == (("gsm8k", "boolq"), True, "none")
+    assert (config.critical, config.strict, config.judge) == (("gsm8k", "boolq"), True, ("none",))
 
 
 def test_without_inputs_it_is_the_demo_without_a_gate(tmp_path: Path) -> None:
-    from evalsuite.cli import _config, _make_parser
-
-    config = _config(_make_parser().parse_args(evaluate(tmp_path)[2:]))
+    config = config_of(_make_parser().parse_args(evaluate(tmp_path)[2:]))
     assert (config.models, config.tasks, config.baseline, config.critical) == ((), (), (), ())
 
 
@@ -181,6 +177,32 @@ def test_the_script_runs_the_real_command(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "nowhere.json: no such folder" in done.stderr
     assert (tmp_path / "output").read_text() == "exit-code=2\n"
+
+
+@pytest.mark.parametrize(
+    ("torch", "index", "installed"),
+    [
+        (True, "https://example.org/whl", []),
+        (False, "https://example.org/w h l", ["torch --index-url https://example.org/w h l"]),
+        (False, "", ["torch"]),
+    ],
+)
+def test_what_is_installed(tmp_path: Path, torch: bool, index: str, installed: list[str]) -> None:
+    record = f"""python() {{
+      if [[ "$1" == -c ]]; then return {int(not torch)}; fi
+      echo "$*" >> "$RUNNER_TEMP/called"
+    }}
+    """
+    environment = {
+        "PATH": os.environ["PATH"],
+        "RUNNER_TEMP": str(tmp_path),
+        "GITHUB_ACTION_PATH": "/the action",
+        "TORCH_INDEX": index,
+    }
+    script = record + step("Install")["run"]
+    subprocess.run(["bash", "-eo", "pipefail", "-c", script], env=environment, check=True)
+    called = (tmp_path / "called").read_text().splitlines()
+    assert called == [f"-m pip install {what}" for what in (*installed, "/the action")]
 
 
 def test_the_yaml_examples_of_the_page_parse() -> None:

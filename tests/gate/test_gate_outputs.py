@@ -11,15 +11,18 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from markdown_it import MarkdownIt
 
 import evalsuite
+from evalsuite import pipeline
 from evalsuite.cli import main
 from evalsuite.gate import GateResult, append_step_summary, terminal_lines, write_outputs
 from evalsuite.gate.escape import command_message, command_property, markdown, one_line, xml_text
 from evalsuite.gate.junit import to_junit
 from evalsuite.gate.outputs import error_lines
 from evalsuite.gate.summary import to_markdown
-from evalsuite.report import build_report
+from evalsuite.records import Failure, Leaderboard
+from evalsuite.report import build_report, update_gate
 
 HOSTILE = (
     "a%0Ab",
@@ -88,7 +91,7 @@ class Tags(HTMLParser):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_markdown_shows_any_text_as_it_stands(regressed: GateResult, text: str) -> None:
-    parser = pytest.importorskip("markdown_it").MarkdownIt("commonmark", {"html": True})
+    parser = MarkdownIt("commonmark", {"html": True})
     parser.enable(["table", "strikethrough"])
     plain, hostile = Tags(), Tags()
     plain.feed(parser.render(to_markdown(renamed(regressed, "harmless"))))
@@ -120,6 +123,21 @@ def test_error_lines_are_one_line_each(regressed: GateResult, text: str) -> None
     quiet = list(terminal_lines(result, {}))
     assert not any(commands(line) for one in quiet for line in one.splitlines())
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u202e]", "".join(quiet))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_failure_is_printed_as_one_line(
+    text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = (Failure(text, text, "infer", text), Failure("", "", "judge", text))
+    outcome = pipeline.Outcome(Path("run"), Path("run/report.html"), Leaderboard((), failed), 4)
+    monkeypatch.setattr(pipeline, "run", lambda config: outcome)  # what it prints is the test
+    assert main(["run"]) == 4
+    printed = capsys.readouterr()
+    lines = printed.err.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("failed: ") and not commands(line) for line in lines)
+    assert printed.out == "run/report.html\n"
 
 
 def test_what_each_escape_writes() -> None:
@@ -190,3 +208,33 @@ def test_the_page_of_a_compared_run_has_the_verdict(small_run: Any) -> None:
     (after / "gate.json").write_text('{"headline": 3}')
     with pytest.raises(evalsuite.UserError, match=r"gate\.json: damaged"):
         build_report([after])
+
+
+def test_the_section_is_put_into_the_page_that_is_there(small_run: Any) -> None:
+    before, after = small_run("before"), small_run("after<b>", models=[("llama", 0.1)])
+    other = small_run("other", items=59)
+    page = build_report([after])
+    alone = page.read_bytes()
+    for baseline in (before, other, before):
+        assert main(["compare", str(baseline), str(after)]) in (1, 2)
+        updated = page.read_bytes()
+        assert updated != alone
+        assert build_report([after]).read_bytes() == updated
+    (after / "gate.json").unlink()
+    assert update_gate(after).read_bytes() == alone
+    # The rest is left as it is: that is why it is quick.
+    page.write_bytes(alone.replace(b"<h2", b"<h2 data-left", 1))
+    assert main(["compare", str(before), str(after)]) == 1
+    assert b"<h2 data-left" in page.read_bytes()
+    assert b'id="gate"' in page.read_bytes()
+
+
+@pytest.mark.parametrize("page", [None, b"", b"<p>no places</p>", b"\xff"])
+def test_a_page_without_places_for_the_gate_is_built(small_run: Any, page: bytes | None) -> None:
+    run = small_run("run")
+    if page is not None:
+        (run / "report.html").write_bytes(page)
+    assert main(["compare", str(small_run("before")), str(run)]) == 0
+    found = (run / "report.html").read_bytes()
+    assert b'id="gate"' in found
+    assert build_report([run]).read_bytes() == found

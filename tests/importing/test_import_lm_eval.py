@@ -41,6 +41,12 @@ def test_numbers_intervals_and_ranks_are_those_of_the_run(original: Path, tmp_pa
     assert manifest["tasks"][TASKS[0]]["capability"] == "commonsense"
     assert all(not Path(source).is_absolute() for source in manifest["imported"]["sources"])
     assert main(["report", str(tmp_path / "run")]) == 0
+    # What a comparison needs is kept, the same items as in the run.
+    kept = [json.loads((path / "items.json").read_text()) for path in (original, tmp_path / "run")]
+    for name, tasks in kept[0]["models"].items():
+        for task, entry in tasks.items():
+            its = kept[1]["models"][name][task]["items"]
+            assert (its["n"], its["keys"]) == (12, entry["items"]["keys"])
 
 
 def test_results_without_samples_keep_their_values_and_say_so(
