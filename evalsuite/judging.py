@@ -16,6 +16,7 @@ from evalsuite.config import RunConfig
 from evalsuite.judge import (
     CostEstimate,
     JudgeSpec,
+    Preset,
     Question,
     agree,
     check_budget,
@@ -26,6 +27,7 @@ from evalsuite.judge import (
     own_questions,
     read_questions,
     resolve_judge,
+    with_fastchat_prompts,
 )
 from evalsuite.judge.answers import Asker
 from evalsuite.loading import check_folder
@@ -56,16 +58,22 @@ class LocalModel:
 
 @dataclass(frozen=True, slots=True)
 class JudgePlan:
-    """Who judges what. `local` is the judge's own model when it runs on this machine."""
+    """Who judges what, and how. `local` is the judge's own model when it runs on this machine."""
 
     spec: JudgeSpec
     questions: tuple[Question, ...] = ()
     local: LocalModel | None = None
+    preset: Preset | None = None  # None where no language model judges
 
     @property
     def plays(self) -> bool:
         """Whether there will be games."""
         return bool(self.questions)
+
+    @property
+    def fewest(self) -> int:
+        """How many models a game needs."""
+        return 2 if self.preset is None else self.preset.answers
 
 
 def prepare_judges(
@@ -82,7 +90,18 @@ def prepare_judges(
         raise UserError(f"--judge {repeated[0]} is there twice")
     if "none" in names and len(names) > 1:
         raise UserError("--judge none stands alone: it says that nobody judges")
-    return tuple(_prepare_judge(name, config, models, spends=spends) for name in names)
+    plans = tuple(_prepare_judge(name, config, models, spends=spends) for name in names)
+    if {plan.spec.kind for plan in plans} == {"reference"}:
+        for given, flag in (
+            (config.judge_preset != "pairwise", "--judge-preset"),
+            (config.judge_prompts is not None, "--judge-prompts"),
+        ):
+            if given:
+                raise UserError(
+                    f"{flag} says how a language model judges, and --judge reference asks none; "
+                    "name one with --judge"
+                )
+    return plans
 
 
 def measured_of(config: RunConfig, judges: Sequence[JudgePlan]) -> dict[str, Any]:
@@ -100,7 +119,9 @@ def _prepare_judge(
         key_of_another=any(model.kind == "server" and "@" in model.source for model in models),
     )
     check_budget(spec, config.budget)
-    if spec.kind == "none" or len(models) < 2:
+    preset = chosen_preset(config)
+    fewest = preset.answers if spec.kind in ("openai", "local") else 2
+    if spec.kind == "none" or len(models) < fewest:
         if config.judge_questions is not None:
             read_questions(config.judge_questions)  # a mistake in it is worth knowing all the same
         return JudgePlan(spec)
@@ -115,17 +136,31 @@ def _prepare_judge(
                 f"{path}: no question has a checkable reference; name a judge with --judge"
             )
         return JudgePlan(spec, checkable)
+    preset.check(questions)
     if spends and spec.paid and config.budget is None and not sys.stdin.isatty():
         agree(estimate(config, spec, questions, len(models)), spec.name, None, paid=True)
-    return JudgePlan(spec, questions, _local_judge(spec, config) if spec.kind == "local" else None)
+    local = _local_judge(spec, config) if spec.kind == "local" else None
+    return JudgePlan(spec, questions, local, preset)
 
 
 def estimate(
     config: RunConfig, spec: JudgeSpec, questions: Sequence[Question], models: int
 ) -> CostEstimate:
     """The judge's calls, tokens and dollars before there are answers."""
-    preset = load_preset()
+    preset = chosen_preset(config)
     return estimate_questions(questions, models, spec, preset, repeats=config.judge_repeats)
+
+
+def chosen_preset(config: RunConfig) -> Preset:
+    """The preset that --judge-preset names, in the words of --judge-prompts where given.
+
+    Raises:
+        UserError: no such preset, or prompts that can't be used.
+    """
+    preset = load_preset(config.judge_preset)
+    if config.judge_prompts is None:
+        return preset
+    return with_fastchat_prompts(preset, config.judge_prompts)
 
 
 def _local_judge(spec: JudgeSpec, config: RunConfig) -> LocalModel:

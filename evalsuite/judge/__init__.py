@@ -7,6 +7,7 @@
 from evalsuite.judge.budget import CostEstimate, agree
 from evalsuite.judge.calls import estimate_questions
 from evalsuite.judge.client import Patience
+from evalsuite.judge.fastchat import with_fastchat_prompts
 from evalsuite.judge.judges import JudgeSpec, check_budget, default_judge, resolve_judge
 from evalsuite.judge.matches import count_matches
 from evalsuite.judge.play import LocalJudge, LocalReply, Rules, judge_run
@@ -47,4 +48,5 @@ __all__ = [
     "own_questions",
     "read_questions",
     "resolve_judge",
+    "with_fastchat_prompts",
 ]

@@ -5,12 +5,11 @@ Knows the file formats and how a question is put to a model. It must not know wh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from evalsuite.judge.files import judge_folder, read_text
+from evalsuite.judge.files import judge_folder, read_rows
 from evalsuite.judge.records import Check, CheckKind, Question
 from evalsuite.records import UserError
 
@@ -38,7 +37,7 @@ def read_questions(path: Path, references: Path | None = None) -> tuple[Question
     """
     given = _read_references(references) if references is not None else {}
     found: dict[str, Question] = {}
-    for where, row in _rows(path, "the questions"):
+    for where, row in read_rows(path, "the questions"):
         question = _question(row, where, given)
         name = str(question.question_id)
         if name in found:
@@ -75,23 +74,6 @@ def is_plain(question: Question) -> bool:
     with the line.
     """
     return len(question.turns) == 1 and question.turns[0].endswith(_PLAIN_END)
-
-
-def _rows(path: Path, what: str) -> list[tuple[str, dict[str, Any]]]:
-    rows = []
-    # Split at \n alone: U+2028 may stand unescaped inside a JSON string.
-    for number, line in enumerate(read_text(path, what).split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{where}: not JSON ({error})") from error
-        if not isinstance(row, dict):
-            raise UserError(f"{where}: a JSON object is wanted, not {line.strip()[:40]}")
-        rows.append((where, row))
-    return rows
 
 
 def _question(row: dict[str, Any], where: str, given: dict[str, tuple[str, ...]]) -> Question:
@@ -148,7 +130,7 @@ def _texts(value: Any) -> bool:
 
 def _read_references(path: Path) -> dict[str, tuple[str, ...]]:
     found = {}
-    for where, row in _rows(path, "the reference answers"):
+    for where, row in read_rows(path, "the reference answers"):
         try:
             turns = row["choices"][0]["turns"]
             question_id = row["question_id"]
