@@ -125,7 +125,7 @@ def _league(
         about=judge_words.about(
             judge,
             sorted({g.served for g in games if g.served}),
-            one_order=bool(audit.get("games")) and audit.get("swapped_pairs") == 0,
+            one_order=_one_order(games),
             scored=scored,
             weighed=next((g.preset for g in games if g.preference is not None), None),
         ),
@@ -235,6 +235,15 @@ def _met(pairs: Sequence[Mapping[str, Any]], row: str, column: str) -> tuple[int
             continue
         tally = [n + _int(pair, name) for n, name in zip(tally, keys, strict=True)]
     return tally[0], tally[1], tally[2], tally[3]
+
+
+def _one_order(games: Sequence[Game]) -> bool:
+    """Whether no pair was asked about in both orders, whatever came of it."""
+    asked = {(g.question_id, g.turn, g.repeat, g.first, g.second) for g in games}
+    return bool(asked) and not any(
+        (question, turn, repeat, second, first) in asked
+        for question, turn, repeat, first, second in asked
+    )
 
 
 def _rate(pairs: Sequence[Mapping[str, Any]], row: str, column: str) -> float | None:
