@@ -19,6 +19,7 @@ from evalsuite.judge import (
     CostEstimate,
     GivenAnswers,
     JudgeSpec,
+    Preset,
     Question,
     agree,
     check_budget,
@@ -31,6 +32,7 @@ from evalsuite.judge import (
     read_questions,
     references_beside,
     resolve_judge,
+    with_fastchat_prompts,
 )
 from evalsuite.judge.answers import Asker, Sampling
 from evalsuite.loading import check_folder
@@ -62,16 +64,22 @@ class LocalModel:
 
 @dataclass(frozen=True, slots=True)
 class JudgePlan:
-    """Who judges what. `local` is the judge's own model when it runs on this machine."""
+    """Who judges what, and how. `local` is the judge's own model when it runs on this machine."""
 
     spec: JudgeSpec
     questions: tuple[Question, ...] = ()
     local: LocalModel | None = None
+    preset: Preset | None = None  # None where no language model judges
 
     @property
     def plays(self) -> bool:
         """Whether there will be games."""
         return bool(self.questions)
+
+    @property
+    def fewest(self) -> int:
+        """How many models a game needs."""
+        return 2 if self.preset is None else self.preset.answers
 
 
 def prepare_judges(
@@ -91,8 +99,10 @@ def prepare_judges(
         raise UserError(f"--judge {repeated[0]} is there twice")
     if "none" in names and len(names) > 1:
         raise UserError("--judge none stands alone: it says that nobody judges")
-    sampling(config)  # a mistake in it is told now
+    sampling(config)  # mistakes in these are told now, whoever judges
+    chosen_preset(config)
     specs = [_resolve(name, config, models) for name in names]
+    _check_words(config, specs)
     path = config.judge_questions
     asked = read_questions(
         path or _default_questions(config, models), path and references_beside(path)
@@ -100,16 +110,47 @@ def prepare_judges(
     chosen = [_questions_of(spec, asked, path) for spec in specs]
     union = {q.question_id: q for questions in chosen for q in questions}
     given = _given(config, models, tuple(q for q in asked if q.question_id in union))
-    if len(models) + len(given) < 2:
-        return tuple(JudgePlan(spec) for spec in specs), given
-    plans = []
-    for spec, questions in zip(specs, chosen, strict=True):
-        if spends and spec.paid and config.budget is None and not sys.stdin.isatty():
-            bill = estimate(config, spec, questions, len(models) + len(given))
-            agree(bill, spec.name, None, paid=True)
-        local = _local_judge(spec, config) if spec.kind == "local" else None
-        plans.append(JudgePlan(spec, questions, local))
-    return tuple(plans), given
+    there = len(models) + len(given)
+    return tuple(
+        _plan(spec, questions, config, there, spends=spends)
+        for spec, questions in zip(specs, chosen, strict=True)
+    ), given
+
+
+def _plan(
+    spec: JudgeSpec,
+    questions: tuple[Question, ...],
+    config: RunConfig,
+    there: int,
+    *,
+    spends: bool,
+) -> JudgePlan:
+    """What a judge plays among so many models; too few for a game play none."""
+    if spec.kind not in ("openai", "local"):
+        return JudgePlan(spec, questions if there >= 2 else ())
+    preset = chosen_preset(config)
+    if there < preset.answers:
+        return JudgePlan(spec)
+    preset.check(questions)
+    if spends and spec.paid and config.budget is None and not sys.stdin.isatty():
+        agree(estimate(config, spec, questions, there), spec.name, None, paid=True)
+    local = _local_judge(spec, config) if spec.kind == "local" else None
+    return JudgePlan(spec, questions, local, preset)
+
+
+def _check_words(config: RunConfig, specs: Sequence[JudgeSpec]) -> None:
+    """Refuses flags on how a language model judges where none does."""
+    if {spec.kind for spec in specs} != {"reference"}:
+        return
+    for given, flag in (
+        (config.judge_preset != "pairwise", "--judge-preset"),
+        (config.judge_prompts is not None, "--judge-prompts"),
+    ):
+        if given:
+            raise UserError(
+                f"{flag} says how a language model judges, and --judge reference asks none; "
+                "name one with --judge"
+            )
 
 
 def measured_of(
@@ -179,8 +220,20 @@ def estimate(
     config: RunConfig, spec: JudgeSpec, questions: Sequence[Question], models: int
 ) -> CostEstimate:
     """The judge's calls, tokens and dollars before there are answers."""
-    preset = load_preset()
+    preset = chosen_preset(config)
     return estimate_questions(questions, models, spec, preset, repeats=config.judge_repeats)
+
+
+def chosen_preset(config: RunConfig) -> Preset:
+    """The preset that --judge-preset names, in the words of --judge-prompts where given.
+
+    Raises:
+        UserError: no such preset, or prompts that can't be used.
+    """
+    preset = load_preset(config.judge_preset)
+    if config.judge_prompts is None:
+        return preset
+    return with_fastchat_prompts(preset, config.judge_prompts)
 
 
 def _local_judge(spec: JudgeSpec, config: RunConfig) -> LocalModel:

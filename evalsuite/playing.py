@@ -16,13 +16,14 @@ from evalsuite.config import RunConfig
 from evalsuite.files import safe_name, write_atomically
 from evalsuite.inference import Inference
 from evalsuite.judge import Answer, JudgeResult, LocalJudge, LocalReply, Question, Rules, judge_run
+from evalsuite.judge.letters import CANDIDATES, keep_probabilities
 from evalsuite.judging import JudgePlan
 from evalsuite.loading import LoadedModel, load
 from evalsuite.measuring import Measured, one_line, show_traceback
 from evalsuite.models import ChatEncoder, ChatTemplate
 from evalsuite.preparation import Prepared
 from evalsuite.progress import Progress
-from evalsuite.records import Failure, GenerateRequest
+from evalsuite.records import Failure, GenerateRequest, ScoreRequest
 from evalsuite.store import Store
 from evalsuite.store.run_folder import RunFolder
 
@@ -53,7 +54,7 @@ def judge_all(
     answers |= {its.label: its.answers for its in prepared.given}
     judged: list[Judged] = []
     for plan in prepared.judges:
-        if not plan.plays or len(answers) < 2:
+        if not plan.plays or len(answers) < plan.fewest:
             judged.append(Judged(plan, JudgeResult(())))
             continue
         try:
@@ -109,6 +110,7 @@ def _play(
         store,
         progress,
         run=run,
+        preset=plan.preset,
         budget=config.budget,
         rules=Rules(repeats=config.judge_repeats, refresh=config.refresh),
         local=local,
@@ -136,8 +138,27 @@ def _as_judge(model: LoadedModel, template: ChatTemplate, inference: Inference) 
             for request, response in zip(requests, inference.generate(requests), strict=True)
         ]
 
+    def weigh(chats: Sequence[Sequence[Mapping[str, str]]]) -> list[LocalReply]:
+        letters = {
+            text: tuple(model.tokenizer(text, add_special_tokens=False)["input_ids"])
+            for text in CANDIDATES
+        }
+        # A tokenizer may write a letter the same with and without the space before it.
+        distinct = {tokens: text for text, tokens in reversed(letters.items())}
+        prompts = [encoder.encode(chat).tokens for chat in chats]
+        asked = [ScoreRequest(prompt, tokens) for prompt in prompts for tokens in distinct]
+        answers = iter(inference.score(asked))
+        replies = []
+        for prompt in prompts:
+            own = [(text, next(answers)) for text in distinct.values()]
+            # Of a prompt that was cut nothing counts: the judge has not seen the whole game.
+            cut = any(answer.truncated for _, answer in own)
+            kept = "" if cut else keep_probabilities((text, one.logprob) for text, one in own)
+            replies.append(LocalReply(kept, not cut, len(prompt), 1))
+        return replies
+
     identity = f"{dict(model.engine.identity)} {template.name} {template.source}"
-    return LocalJudge(identity, generate)
+    return LocalJudge(identity, generate, weigh)
 
 
 def _write_games(

@@ -92,9 +92,11 @@ def prepare(config: RunConfig, *, spends: bool = True) -> Prepared:
         if spec.label in weights:
             task_template(spec, weights[spec.label].folder, config.chat)
     there = [spec for spec in models if spec.label in weights or spec.label in servers]
-    if len(there) + len(given) < 2:
-        # There is nobody left to play against.
-        judges = tuple(dataclasses.replace(plan, questions=()) for plan in judges)
+    # Where too few are left there is nobody to play against.
+    judges = tuple(
+        plan if len(there) + len(given) >= plan.fewest else dataclasses.replace(plan, questions=())
+        for plan in judges
+    )
     check_devices(config)  # imports torch: after the rest
     return Prepared(
         tuple(there),

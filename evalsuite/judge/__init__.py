@@ -8,6 +8,7 @@ from evalsuite.judge.answer_files import GivenAnswers, read_answers
 from evalsuite.judge.budget import CostEstimate, agree
 from evalsuite.judge.calls import estimate_questions
 from evalsuite.judge.client import Patience
+from evalsuite.judge.fastchat import with_fastchat_prompts
 from evalsuite.judge.judges import JudgeSpec, check_budget, default_judge, resolve_judge
 from evalsuite.judge.matches import count_matches
 from evalsuite.judge.play import LocalJudge, LocalReply, Rules, judge_run
@@ -52,4 +53,5 @@ __all__ = [
     "read_questions",
     "references_beside",
     "resolve_judge",
+    "with_fastchat_prompts",
 ]

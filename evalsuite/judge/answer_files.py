@@ -12,9 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from evalsuite.judge.files import read_text
+from evalsuite.judge.files import read_rows, read_text
 from evalsuite.judge.records import Answer, Question
 from evalsuite.records import UserError
 
@@ -47,7 +46,7 @@ def read_answers(name: str, questions: Sequence[Question]) -> tuple[GivenAnswers
     """
     label, path = _split(name)
     text = read_text(path, _WHAT)
-    rows = _outputs(text, path) if text.lstrip().startswith("[") else _lines(text, path)
+    rows = _outputs(text, path) if text.lstrip().startswith("[") else _lines(path)
     by_model: dict[str, dict[str, tuple[str, ...]]] = {}
     for where, model, key, turns in rows:
         answers = by_model.setdefault(model, {})
@@ -86,14 +85,9 @@ def _split(name: str) -> tuple[str, Path]:
 _Row = tuple[str, str, str, tuple[str, ...]]  # where, model, question's key, turns
 
 
-def _lines(text: str, path: Path) -> list[_Row]:
+def _lines(path: Path) -> list[_Row]:
     found: list[_Row] = []
-    # Split at \n alone: U+2028 may stand unescaped inside a JSON string.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        row = _json(line, where)
+    for where, row in read_rows(path, _WHAT):
         model, question = row.get("model_id"), row.get("question_id")
         try:
             turns = [row["text"]] if "text" in row else row["choices"][0]["turns"]
@@ -150,16 +144,6 @@ def _answer(
             f"{len(turns) + 1}; the questions are those of --judge-questions"
         )
     return Answer(question.question_id, turns[: len(question.turns)])
-
-
-def _json(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise UserError(f"{where}: not JSON ({error})") from error
-    if not isinstance(row, dict):
-        raise UserError(f"{where}: a JSON object is wanted, not {line.strip()[:40]}")
-    return row
 
 
 def _some(models: Mapping[str, object]) -> str:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from evalsuite.judge.budget import CostEstimate
 from evalsuite.judge.judges import JudgeSpec
 from evalsuite.judge.matches import count_matches, index_answers, make_matches
 from evalsuite.judge.prices import TokenCounter, token_counter
 from evalsuite.judge.prompts import Preset, judge_messages, new_delimiter
+from evalsuite.judge.readers import INVALID, Reading
 from evalsuite.judge.records import Answers, Match, Question
-from evalsuite.judge.verdict import parse_verdict
-from evalsuite.records import Verdict
 from evalsuite.store.judgments import Judgment, Judgments, judgment_key
 
 SAMPLE_DELIMITER = new_delimiter()  # as long as any other: prompts are measured with it
@@ -26,7 +26,8 @@ SAMPLE_DELIMITER = new_delimiter()  # as long as any other: prompts are measured
 class Call:
     """What a judge is asked in one game; games whose answers are equal share one.
 
-    `first` and `second` are the answers' texts up to the judged turn. `identity` stands for
+    `first` and `second` are the answers' texts up to the judged turn, `second` () where one answer
+    is judged alone. `identity` stands for
     everything that decides the reply. It leaves out names and delimiters: who answered and which
     random code stood around it must not make another judgment of the same question.
     """
@@ -67,7 +68,9 @@ def plan_calls(
         UserError: a model lacks an answer.
     """
     texts = index_answers(questions, answers)
-    matches = make_matches(questions, list(answers), repeats)
+    matches = make_matches(
+        questions, list(answers), repeats, orders=preset.orders, alone=preset.alone
+    )
     return matches, [_call(match, texts, spec, preset, identity) for match in matches]
 
 
@@ -81,9 +84,11 @@ def _call(
     question, upto = match.question, match.turn + 1
     first, second = (
         tuple(_whole(text) for text in texts[model, str(question.question_id)][:upto])
+        if model is not None
+        else ()
         for model in (match.first, match.second)
     )
-    content = {
+    content: dict[str, Any] = {
         "endpoint": spec.endpoint,
         "model": spec.model,
         "identity": identity,
@@ -97,6 +102,11 @@ def _call(
         "second": second,
         "repeat": match.repeat,
     }
+    # Only where a protocol has them, so that what was judged without keeps its key.
+    if preset.top_logprobs:
+        content["top_logprobs"] = preset.top_logprobs
+    if preset.prompts.earlier_references and match.turn:
+        content["earlier_references"] = question.reference[: match.turn]
     return Call(question, match.turn, first, second, judgment_key(content))
 
 
@@ -110,39 +120,41 @@ def _whole(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A call's attempts so far, oldest first, and the verdict of the last one.
+    """A call's attempts so far, oldest first, and what the last one says.
 
     `settled`: it has a verdict, or has been asked as often as it may be.
     """
 
     attempts: tuple[Judgment, ...]
     keys: tuple[bytes, ...]
-    verdict: Verdict
+    reading: Reading
     settled: bool
 
 
-def read_attempts(call: Call, found: Mapping[bytes, Judgment], most: int) -> Standing:
+def read_attempts(
+    call: Call, found: Mapping[bytes, Judgment], most: int, preset: Preset
+) -> Standing:
     """What the judgments in `found` say of a call that may be asked `most` times."""
     attempts: list[Judgment] = []
     keys: list[bytes] = []
-    verdict: Verdict = "invalid"
-    while len(attempts) < most and verdict == "invalid":
+    reading = INVALID
+    while len(attempts) < most and reading.verdict == "invalid":
         key = call.key(len(attempts))
         judgment = found.get(key)
         if judgment is None:
             break
         attempts.append(judgment)
         keys.append(key)
-        verdict = verdict_of(judgment)
-    settled = verdict != "invalid" or len(attempts) == most
-    return Standing(tuple(attempts), tuple(keys), verdict, settled)
+        reading = reading_of(judgment, preset)
+    settled = reading.verdict != "invalid" or len(attempts) == most
+    return Standing(tuple(attempts), tuple(keys), reading, settled)
 
 
-def verdict_of(judgment: Judgment) -> Verdict:
-    """The verdict in a kept reply, read anew: a better reader needs no new call."""
+def reading_of(judgment: Judgment, preset: Preset) -> Reading:
+    """What a kept reply says, read anew: a better reader needs no new call."""
     if not judgment.readable:
-        return "invalid"
-    return parse_verdict(judgment.raw_reply, finished=judgment.finish != "length")
+        return INVALID
+    return preset.read(judgment.raw_reply, judgment.finish != "length")
 
 
 def all_keys(calls: Iterable[Call], most: int) -> list[bytes]:
@@ -173,7 +185,7 @@ def estimate_calls(
     counter = token_counter(spec.model)
     once = prompt = left = prompt_most = 0
     for call in distinct:
-        done = read_attempts(call, found, attempts)
+        done = read_attempts(call, found, attempts, preset)
         if done.settled:
             continue
         messages = call.messages(preset, SAMPLE_DELIMITER)
@@ -202,15 +214,20 @@ def estimate_questions(
     """
     counter = token_counter(spec.model)
     prompt = prompt_most = 0
-    pairs = models * (models - 1) * repeats
+
+    def count(some: Sequence[Question]) -> int:
+        return count_matches(some, models, repeats, orders=preset.orders, alone=preset.alone)
+
     for question in questions:
+        games = count([replace(question, turns=question.turns[:1])])
         for turn in range(len(question.turns)):
             blank = ("",) * (turn + 1)
-            messages = judge_messages(preset, question, turn, blank, blank, SAMPLE_DELIMITER)
-            shown = 2 * (turn + 1)
-            prompt += pairs * (counter.expected(messages) + shown * answer_tokens)
-            prompt_most += pairs * (counter.most(messages) + shown * answer_tokens_at_most * 4)
-    calls = count_matches(questions, models, repeats)
+            other = () if preset.alone else blank
+            messages = judge_messages(preset, question, turn, blank, other, SAMPLE_DELIMITER)
+            shown = preset.answers * (turn + 1)
+            prompt += games * (counter.expected(messages) + shown * answer_tokens)
+            prompt_most += games * (counter.most(messages) + shown * answer_tokens_at_most * 4)
+    calls = count(questions)
     return _estimate(
         spec, preset, counter, calls, calls * attempts, 0, prompt, prompt_most * attempts
     )

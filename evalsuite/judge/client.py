@@ -6,11 +6,12 @@ Knows what a chat completion looks like; sending, and sending again, is the remo
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from evalsuite.judge.judges import JudgeSpec
+from evalsuite.judge.letters import keep_probabilities
 from evalsuite.judge.records import Message
 from evalsuite.remote import CHAT, CallFailedError, Endpoint, Patience, RemoteClient, ServerError
 
@@ -22,7 +23,7 @@ class Reply:
     """What came back for one call. `readable` False: no answer of the protocol, text is the body.
 
     `finish` is the server's reason ("stop", "length", …), `served` its model id; token counts are
-    None when it told none.
+    None when it told none. `lacks` says what the server left out that no further call would bring.
     """
 
     text: str
@@ -31,16 +32,27 @@ class Reply:
     served: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    lacks: str | None = None
 
 
 class ChatClient(RemoteClient[Reply]):
     """One judge, for use inside one event loop; `async with` closes it."""
 
     def __init__(
-        self, spec: JudgeSpec, *, temperature: float, max_tokens: int, patience: Patience
+        self,
+        spec: JudgeSpec,
+        *,
+        temperature: float,
+        max_tokens: int,
+        patience: Patience,
+        top_logprobs: int = 0,
     ) -> None:
+        """`top_logprobs` above 0: a reply is its first token's rivals, see letters.py."""
         super().__init__(Endpoint(spec.endpoint, spec.model, spec.key), patience, self._reply)
-        self._settings = {"temperature": temperature, "max_tokens": max_tokens}
+        self._settings: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens}
+        self._weighed = top_logprobs > 0
+        if self._weighed:
+            self._settings |= {"logprobs": True, "top_logprobs": top_logprobs}
         self._model = spec.model
 
     async def ask(
@@ -66,13 +78,31 @@ class ChatClient(RemoteClient[Reply]):
             return Reply(self.clean(body, limit=None), readable=False)
         usage = loaded.get("usage")
         usage = usage if isinstance(usage, dict) else {}
+        lacks = None
+        if self._weighed:
+            kept = _first_token(choice)
+            text = text if kept is None else kept
+            lacks = "log-probabilities of the tokens it writes" if kept is None else None
         return Reply(
             text=self.clean(text or "", limit=None),
             finish=_text(choice.get("finish_reason")),
             served=_text(loaded.get("model")),
             prompt_tokens=_count(usage.get("prompt_tokens")),
             completion_tokens=_count(usage.get("completion_tokens")),
+            lacks=lacks,
         )
+
+
+def _first_token(choice: Mapping[str, Any]) -> str | None:
+    """What could have been a choice's first token, kept as text; None where it doesn't say."""
+    try:
+        first = choice["logprobs"]["content"][0]
+        tokens = {str(one["token"]): float(one["logprob"]) for one in first["top_logprobs"]}
+        # The token that was drawn need not be among the likeliest.
+        tokens.setdefault(str(first["token"]), float(first["logprob"]))
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+    return keep_probabilities(tokens.items())
 
 
 def _text(value: Any) -> str | None:

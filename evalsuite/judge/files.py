@@ -1,10 +1,11 @@
 """Where the judging room's own files lie: questions, prompts, presets, prices.
 
-Knows the folder and how YAML in it is read; must not know what the files mean.
+Knows the folder and how YAML and JSON lines are read; must not know what the files mean.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,25 @@ def read_mapping(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise UserError(f"{what} {path} must be a mapping")
     return loaded
+
+
+def read_rows(path: Path, what: str) -> list[tuple[str, dict[str, Any]]]:
+    """The objects of a JSON lines file, each with where it stands ("FILE, line 3").
+
+    Raises:
+        UserError: it can't be read, or a line is no JSON object.
+    """
+    rows = []
+    # Split at \n alone: U+2028 may stand unescaped inside a JSON string.
+    for number, line in enumerate(read_text(path, what).split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{where}: not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: a JSON object is wanted, not {line.strip()[:40]}")
+        rows.append((where, row))
+    return rows

@@ -44,9 +44,9 @@ def judged_game(
         repeat=match.repeat + 1,
         judge=spec.name,
         preset=preset.name,
-        verdict=standing.verdict,
-        winner=_winner(match, standing.verdict),
-        scores=None,
+        verdict=standing.reading.verdict,
+        winner=_winner(match, standing.reading.verdict),
+        scores=standing.reading.scores,
         raw_reply=last.raw_reply if last else None,
         tokens={
             "prompt": sum(judgment.prompt_tokens or 0 for judgment in paid),
@@ -54,11 +54,12 @@ def judged_game(
         },
         cost=None if spec.price is None else math.fsum(cost or 0.0 for cost in costs),
         key=key.hex(),
-        lengths=(len(call.first[-1]), len(call.second[-1])),
+        lengths=(len(call.first[-1]), len(call.second[-1]) if call.second else 0),
         calls=len(paid),
         served=last.served if last else None,
         delimiter=last.delimiter if last else None,
         error=error,
+        preference=standing.reading.preference,
     )
 
 
@@ -85,6 +86,7 @@ def reference_games(questions: Sequence[Question], answers: Answers) -> tuple[li
         first, second = (
             texts[model, str(match.question.question_id)][match.turn]
             for model in (match.first, match.second)
+            if model is not None
         )
         right = (float(is_right(check, first)), float(is_right(check, second)))
         verdict: Verdict = (

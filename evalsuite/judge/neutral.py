@@ -29,25 +29,57 @@ _LOOKALIKES = str.maketrans(
 )
 _CHOICE = r"(?:a|b|c|tie|draw|first|second|both|neither|none)"
 _WORD = r"(?:verdict|winner|preference|judge?ment)"
-_MARKS = (
-    # [[A]], also with spaces or a bracket too few at its end
-    re.compile(rf"\[\s*\[\s*{_CHOICE}\s*\]", re.IGNORECASE),
-    # "verdict": "A", Verdict: A, **winner** is B
-    re.compile(
-        rf"{_WORD}[\s'\"*_]*(?:is\b[\s:]*|:)[\s'\"*_\[(]*(?:answer|assistant|response)?"
-        rf"[\s'\"*_\[(]*{_CHOICE}\b",
-        re.IGNORECASE,
+_SCORE_WORD = r"(?:score|rating|grade|marks?)"
+_SCORE = r"\d{1,2}(?:\.\d+)?"
+# What marks look like, by kind. A protocol breaks those kinds that its verdicts could be taken for:
+# [[5]] is a verdict to one of them and an index of R to everybody else.
+_MARKS: dict[str, tuple[re.Pattern[str], ...]] = {
+    "verdict": (
+        # [[A]], also with spaces or a bracket too few at its end
+        re.compile(rf"\[\s*\[\s*{_CHOICE}\s*\]", re.IGNORECASE),
+        # "verdict": "A", Verdict: A, **winner** is B
+        re.compile(
+            rf"{_WORD}[\s'\"*_]*(?:is\b[\s:]*|:)[\s'\"*_\[(]*(?:answer|assistant|response)?"
+            rf"[\s'\"*_\[(]*{_CHOICE}\b",
+            re.IGNORECASE,
+        ),
+        re.compile(rf"['\"]\s*{_WORD}\s*['\"]\s*:", re.IGNORECASE),
     ),
-    re.compile(rf"['\"]\s*{_WORD}\s*['\"]\s*:", re.IGNORECASE),
-)
+    # [[A>>B]], [[B=A]]
+    "level": (re.compile(r"\[\s*\[\s*[ab]\s*[^\w\s\]]{1,3}\s*[ab]\s*\]", re.IGNORECASE),),
+    "score": (
+        # [[7]], [[10]]
+        re.compile(rf"\[\s*\[\s*{_SCORE}\s*\]"),
+        # "score": 9, Rating: [[9]], **Score** is 9
+        re.compile(
+            rf"{_SCORE_WORD}[\s'\"*_]*(?:is\b[\s:]*|:|=)[\s'\"*_\[(]*{_SCORE}\b", re.IGNORECASE
+        ),
+        re.compile(rf"['\"]\s*{_SCORE_WORD}\s*['\"]\s*:", re.IGNORECASE),
+    ),
+    # a line of two numbers alone: 9 3
+    "two-scores": (
+        re.compile(
+            rf"(?:^|(?<=[\r\u2028\u2029]))[ \t]*{_SCORE}(?:[ \t]*[,;/|][ \t]*|[ \t]+){_SCORE}[ \t]*"
+            r"(?=[\r\n\u2028\u2029]|\Z)",
+            re.MULTILINE,
+        ),
+    ),
+}
 
 
 @lru_cache(maxsize=4096)  # an answer is shown in many games
-def neutral(answer: str) -> str:
-    """`answer` with a middle dot in every verdict mark: after its first letter, or its bracket."""
+def neutral(answer: str, kinds: tuple[str, ...] = ("verdict",), lines: tuple[str, ...] = ()) -> str:
+    """`answer` with a middle dot in every verdict mark: after its first letter, or its bracket.
+
+    `kinds` are names of `_MARKS`. `lines` are the prompt's own headings, broken wherever an answer
+    spells one, so that it can't seem to end there.
+    """
     shadow, places = _shadow(answer)
     cuts: set[int] = set()
-    for pattern in _MARKS:
+    for pattern in (
+        *itertools.chain.from_iterable(_MARKS[k] for k in kinds),
+        *map(_spelled, lines),
+    ):
         for match in pattern.finditer(shadow):
             start = match.start()
             # A quoted key is broken inside its word, so that it is no longer that key.
@@ -58,6 +90,12 @@ def neutral(answer: str) -> str:
         return answer
     edges = [0, *sorted(cuts), len(answer)]
     return BREAK.join(answer[a:b] for a, b in itertools.pairwise(edges))
+
+
+@lru_cache(maxsize=64)
+def _spelled(line: str) -> re.Pattern[str]:
+    """A line of a prompt, however its spaces and letters' case come out."""
+    return re.compile(r"\s*".join(map(re.escape, line.split())), re.IGNORECASE)
 
 
 def _shadow(text: str) -> tuple[str, Sequence[int]]:

@@ -44,11 +44,13 @@ class LocalJudge:
     """A model on this machine: chats in, replies out, in the same order.
 
     `identity` stands for its weights and settings in the keys. `generate` gets the chats, the most
-    new tokens and the temperature.
+    new tokens and the temperature. `weigh` gets the chats for presets that ask for one token: its
+    replies are what letters.py keeps, of its candidates as beginnings of a reply.
     """
 
     identity: str
     generate: Callable[[Sequence[Sequence[Message]], int, float], Sequence[LocalReply]]
+    weigh: Callable[[Sequence[Sequence[Message]]], Sequence[LocalReply]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def judge_run(
     local: LocalJudge | None = None,
     ask: Callable[[str], str] | None = None,
 ) -> JudgeResult:
-    """Judges every pair of models on every turn of every question, in both orders.
+    """Judges all games that the preset makes of the models' answers, "pairwise" without one.
 
     `run` is the id that stays the same when a run is resumed. Every reply is in the store when
     this returns or raises; what is there is not asked again. A server that can't be used doesn't
@@ -86,15 +88,18 @@ def judge_run(
         UserError: answers are missing, nobody agreed to the cost, or the server could not be used
             and there is no game at all.
     """
-    if len(answers) < 2 or spec.kind == "none":
+    preset = preset or load_preset()
+    if spec.kind == "none" or len(answers) < (
+        1 if preset.alone and spec.kind != "reference" else 2
+    ):
         return JudgeResult(())
     if spec.kind == "reference":
         games, skipped = reference_games(questions, answers)
         note = f"{skipped} games have no checkable reference and were not played"
         return JudgeResult(tuple(games), notes=(note,) if skipped else ())
-    preset = preset or load_preset()
-    if spec.kind == "local" and local is None:
-        raise ValueError("a local judge needs a LocalJudge")
+    if spec.kind == "local" and (local is None or (preset.top_logprobs and local.weigh is None)):
+        raise ValueError("a local judge needs a LocalJudge that can do what the preset asks for")
+    preset.check(questions)
     identity = local.identity if local is not None and spec.kind == "local" else ""
     matches, calls = plan_calls(questions, answers, spec, preset, rules.repeats, identity)
     judgments = Judgments(store, run, refresh=rules.refresh)
@@ -152,6 +157,7 @@ async def _play_remote(table: Table, limit: float | None, progress: Progress, ru
         temperature=table.preset.temperature,
         max_tokens=table.preset.max_tokens,
         patience=rules.patience,
+        top_logprobs=table.preset.top_logprobs,
     )
     async with client, asyncio.TaskGroup() as group:
         for _ in range(min(rules.concurrency, len(table.distinct))):
@@ -181,6 +187,11 @@ async def _settle_call(table: Table, key: bytes, client: ChatClient, budget: Bud
         number, reply = await client.ask(messages, begin, settle)
         verdict, cost = table.keep(number, key, call, delimiter, reply, worst)
         await budget.settle(worst, cost)
+        if reply.lacks:
+            raise ServerError(
+                f"{table.spec.endpoint} gives no {reply.lacks}, and preset {table.preset.name} "
+                "judges by them: choose another --judge-preset"
+            )
 
 
 # ---- a judge on this machine --------------------------------------------------------------------
@@ -197,7 +208,10 @@ def _play_local(table: Table, local: LocalJudge, progress: Progress) -> None:
                 call.messages(table.preset, delimiter)
                 for call, delimiter in zip(calls, delimiters, strict=True)
             ]
-            replies = local.generate(chats, table.preset.max_tokens, table.preset.temperature)
+            if table.preset.top_logprobs and local.weigh is not None:
+                replies = local.weigh(chats)
+            else:
+                replies = local.generate(chats, table.preset.max_tokens, table.preset.temperature)
             for key, call, delimiter, reply in zip(chunk, calls, delimiters, replies, strict=True):
                 kept = Reply(
                     text=reply.text.encode("utf-8", "replace").decode("utf-8"),

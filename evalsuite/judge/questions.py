@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from evalsuite.judge.files import judge_folder, read_text
+from evalsuite.judge.files import judge_folder, read_rows, read_text
 from evalsuite.judge.records import Check, CheckKind, Question
 from evalsuite.records import UserError
 
@@ -45,7 +45,7 @@ def read_questions(path: Path, references: Path | None = None) -> tuple[Question
     """
     given = _read_references(references) if references is not None else {}
     found: dict[str, Question] = {}
-    for where, row in _rows(path, "the questions"):
+    for where, row in _instructions(path) or read_rows(path, "the questions"):
         question = _question(row, where, given)
         name = str(question.question_id)
         if name in found:
@@ -84,28 +84,11 @@ def is_plain(question: Question) -> bool:
     return len(question.turns) == 1 and question.turns[0].endswith(_PLAIN_END)
 
 
-def _rows(path: Path, what: str) -> list[tuple[str, dict[str, Any]]]:
-    text = read_text(path, what)
-    if text.lstrip().startswith("["):
-        return _instructions(text, path)
-    rows = []
-    # Split at \n alone: U+2028 may stand unescaped inside a JSON string.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{where}: not JSON ({error})") from error
-        if not isinstance(row, dict):
-            raise UserError(f"{where}: a JSON object is wanted, not {line.strip()[:40]}")
-        rows.append((where, row))
-    return rows
-
-
-def _instructions(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """alpaca_eval's list: its `output` is the baseline's answer, and no reference."""
+def _instructions(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """alpaca_eval's list, whose `output` is the baseline's answer and no reference; else []."""
+    text = read_text(path, "the questions")
+    if not text.lstrip().startswith("["):
+        return []
     try:
         entries = json.loads(text)
     except ValueError as error:
@@ -179,7 +162,7 @@ def _texts(value: Any) -> bool:
 
 def _read_references(path: Path) -> dict[str, tuple[str, ...]]:
     found = {}
-    for where, row in _rows(path, "the reference answers"):
+    for where, row in read_rows(path, "the reference answers"):
         try:
             turns = row["choices"][0]["turns"]
             question_id = row["question_id"]

@@ -52,12 +52,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What one game is about: two models' answers to one turn of a question, in this order."""
+    """What one game is about: two models' answers to one turn of a question, in this order.
+
+    `second` is None where one answer is judged alone.
+    """
 
     question: Question
     turn: int  # 0 is the first
     first: str
-    second: str
+    second: str | None
     repeat: int  # 0 is the first
 
 

@@ -16,7 +16,7 @@ from evalsuite.judge.calls import (
     all_keys,
     estimate_calls,
     read_attempts,
-    verdict_of,
+    reading_of,
 )
 from evalsuite.judge.client import Reply
 from evalsuite.judge.games import judged_game
@@ -75,7 +75,7 @@ class Table:
         self.sent = 0
 
     def standing(self, key: bytes) -> Standing:
-        return read_attempts(self.distinct[key], self._found, self.attempts)
+        return read_attempts(self.distinct[key], self._found, self.attempts, self.preset)
 
     def missing(self) -> list[bytes]:
         return [key for key in self.distinct if not self.standing(key).settled]
@@ -120,7 +120,7 @@ class Table:
         attempt_key = call.key(attempt)
         self.judgments.keep(number, attempt_key, judgment, charged)
         self._found[attempt_key] = judgment
-        return verdict_of(judgment), charged
+        return reading_of(judgment, self.preset).verdict, charged
 
     def result(self, matches: Sequence[Match], estimate: CostEstimate) -> JudgeResult:
         games, paid, pending, failed = [], set[bytes](), 0, 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from evalsuite.records import Verdict
@@ -35,33 +36,53 @@ def parse_verdict(reply: str, *, finished: bool = True) -> Verdict:
     """
     if not finished:
         return "invalid"
-    whole = _from_json(reply.strip())
+    end = reply_end(reply, "verdict")
+    if end.is_object:
+        value = end.value
+        return (
+            _MEANING.get(value.strip().lower(), "invalid") if isinstance(value, str) else "invalid"
+        )
+    match = _ANCHORED.fullmatch(end.line)
+    if match is None:
+        return "invalid"
+    return _MEANING[(match["mark"] or match["word"]).lower()]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyEnd:
+    """How a reply ends: with a JSON object (`value` is what its key holds), or with a `line`."""
+
+    is_object: bool
+    value: Any = None
+    line: str = ""
+
+
+def reply_end(reply: str, key: str) -> ReplyEnd:
+    """The JSON object that the reply is or ends with, by its `key`, or else its last line.
+
+    A code fence around the object is allowed. An object that names the key but is no JSON, or has
+    a key twice, has no value.
+    """
+    whole = _object_end(reply.strip(), key)
     if whole is not None:
         return whole
     lines = [line.strip() for line in reply.splitlines() if line.strip()]
     if len(lines) >= 3 and lines[-1] == "```" and _FENCE.fullmatch(lines[-3]):
         lines = lines[:-1]
     if not lines:
-        return "invalid"
-    from_json = _from_json(lines[-1])
-    if from_json is not None:
-        return from_json
-    match = _ANCHORED.fullmatch(lines[-1])
-    if match is None:
-        return "invalid"
-    return _MEANING[(match["mark"] or match["word"]).lower()]
+        return ReplyEnd(False)
+    return _object_end(lines[-1], key) or ReplyEnd(False, line=lines[-1])
 
 
-def _from_json(text: str) -> Verdict | None:
-    """The verdict of a text that is a JSON object; None when it is no JSON object."""
+def _object_end(text: str, key: str) -> ReplyEnd | None:
+    """The value in a text that is a JSON object; None when it is no JSON object."""
     if not (text.startswith("{") and text.endswith("}")):
         return None
     try:
         loaded = json.loads(text, object_pairs_hook=_distinct)
-    except ValueError:
-        return "invalid" if '"verdict"' in text else None
-    value = loaded.get("verdict")
-    return _MEANING.get(value.strip().lower(), "invalid") if isinstance(value, str) else "invalid"
+    except (ValueError, RecursionError):
+        return ReplyEnd(True) if f'"{key}"' in text else None
+    return ReplyEnd(True, loaded.get(key))
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -25,8 +25,9 @@ def audit_of(games: Sequence[Game]) -> dict[str, Any]:
     swap_agreement: pairs judged in both orders whose two verdicts name the same winner, or both a
     tie. first_place_share: decisive games won by the answer shown first. longer_share: decisive
     games of answers of different length won by the longer one. invalid_rate: games without a
-    verdict. repeat_agreement: how often two repeats of a game have the same verdict. The counts
-    say out of how many; `intervals` are 95 %, games on one question hanging together.
+    verdict. repeat_agreement: how often two repeats of a game have the same verdict, or one answer
+    the same score. The counts say out of how many; `intervals` are 95 %, games on one question
+    hanging together.
     """
     groups: dict[tuple[object, ...], list[Game]] = {}
     repeats: dict[tuple[object, ...], list[Game]] = {}
@@ -53,7 +54,7 @@ def audit_of(games: Sequence[Game]) -> dict[str, Any]:
         "longer_share": longer_share(verdicts, [game.lengths for game in games], questions),
         "invalid_rate": invalid_share(verdicts, questions),
         "repeat_agreement": repeat_agreement(
-            [[game.verdict for game in its] for its in repeats.values()],
+            [[_said(game) for game in its] for its in repeats.values()],
             [its[0].question_id for its in repeats.values()],
         ),
     }
@@ -68,6 +69,11 @@ def audit_of(games: Sequence[Game]) -> dict[str, Any]:
             name: None if share.ci is None else list(share.ci) for name, share in shares.items()
         },
     }
+
+
+def _said(game: Game) -> object:
+    """What must come again for a repeat to agree: the verdict, or the score of one answer."""
+    return game.verdict if game.second is not None else game.scores
 
 
 def _pairing(game: Game) -> tuple[object, ...]:

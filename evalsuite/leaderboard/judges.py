@@ -55,8 +55,8 @@ class JudgeSummary:
     `models` is {model: {judge: {win_rate, ci, stderr, length_controlled, rating, rating_ci, rank,
     games, invalid, categories}}}: `games` and `invalid` count judged games (two for a pair in both
     orders), the win rate is over decisions, ties half. Models whose answers were judged alone have
-    `score`, the mean of the judge's numbers. `pairs` count decisions. `notes` say what could not
-    be computed, and why.
+    `score`, the mean of the judge's numbers, and `score_categories`. `pairs` count decisions.
+    `notes` say what could not be computed, and why.
     """
 
     models: Mapping[str, Mapping[str, Any]]
@@ -71,6 +71,11 @@ def decide(games: Iterable[Game]) -> list[Decision]:
     Orders that agree make a winner or a tie, orders that don't a tie. A game without a verdict
     leaves the decision invalid: half a comparison decides nothing. Games of one answer are no
     comparisons and decide nothing either.
+
+    Where a protocol weighs its verdicts (much better or better, a probability), `points` are the
+    mean of the two orders' shares, and rates and ratings go by them: a strong win counts as one
+    win, a weaker one as less, and none counts more often than once. The outcome stays what both
+    orders agree on.
     """
     groups: dict[tuple[object, ...], list[Game]] = {}
     for game in games:
@@ -102,11 +107,12 @@ def judge_summary(games: Sequence[Game], models: Sequence[str], *, seed: int = 0
         decisions = decide(played)
         pairs += _pairs(judge, played, decisions, seed)
         controlled, refused = length_controlled(decisions)
-        audit[judge] = audit_of(played) | {"length_control": refused}
+        alone = [game for game in its if game.second is None]
+        # A judge that read every answer by itself is audited by its scores.
+        audit[judge] = audit_of(played or alone) | {"length_control": refused}
         scores, problem = _scores(played, decisions, models, seed) if played else ({}, None)
         for model, score in scores.items():
             by_model[model][judge] = score | {"length_controlled": controlled.get(model)}
-        alone = [game for game in its if game.second is None]
         for model, score in _marks(alone, models, seed).items():
             by_model[model].setdefault(judge, {}).update(score)
         if problem:
@@ -218,17 +224,30 @@ def _marks(games: Sequence[Game], models: Sequence[str], seed: int) -> dict[str,
     found: dict[str, dict[str, Any]] = {}
     for model in models:
         own = [game for game in games if game.first == model]
-        marked = [game for game in own if game.scores]
         if not own:
             continue
-        score: dict[str, Any] = {"value": None, "ci": None, "n": len(marked)}
-        if marked:
-            marks = [game.scores[0] for game in marked if game.scores]
-            mean = ratio_of_sums(marks, [1.0] * len(marks), [g.question_id for g in marked], seed)
-            assert mean is not None  # its divisor is a count
-            score = {"value": mean.value, "ci": list(mean.ci), "n": len(marked)}
-        found[model] = {"score": score, "marked": len(own), "unmarked": len(own) - len(marked)}
+        marked = [game for game in own if game.scores]
+        categories = {
+            category: _mean([game for game in marked if game.category == category], seed)
+            for category in dict.fromkeys(game.category for game in marked)
+        }
+        found[model] = {
+            "score": _mean(marked, seed),
+            "marked": len(own),
+            "unmarked": len(own) - len(marked),
+            "score_categories": categories,
+        }
     return found
+
+
+def _mean(marked: Sequence[Game], seed: int) -> dict[str, Any]:
+    """The mean of the games' scores with its interval, questions resampled."""
+    if not marked:
+        return {"value": None, "ci": None, "n": 0}
+    marks = [game.scores[0] for game in marked if game.scores]
+    mean = ratio_of_sums(marks, [1.0] * len(marks), [g.question_id for g in marked], seed)
+    assert mean is not None  # its divisor is a count
+    return {"value": mean.value, "ci": list(mean.ci), "n": len(marked)}
 
 
 def _categories(

@@ -42,7 +42,7 @@ class _Kept:
 def read_games(runs: Sequence[Run]) -> dict[str, list[Game]]:
     """The games of each league, by its key.
 
-    Left out are games of a judge without numbers, and of one answer: they compare nothing.
+    Left out are games of a judge without numbers.
 
     Raises:
         UserError: a damaged matches.jsonl.
@@ -52,7 +52,7 @@ def read_games(runs: Sequence[Run]) -> dict[str, list[Game]]:
     for number in dict.fromkeys(number for number, _ in keys):
         for game in runs[number].games():
             key = keys.get((number, game.judge))
-            if key is not None and game.second is not None:
+            if key is not None:
                 found[key].append(game)
     return found
 
@@ -65,6 +65,8 @@ def collect_games(
     shown: int = SHOWN,
 ) -> GameList:
     """The comparisons of all leagues, `shown` at most; their texts go into `texts`.
+
+    Games of one answer are none.
 
     Raises:
         UserError: a damaged file of questions or answers.
@@ -123,6 +125,8 @@ class _Numbers:
 def _comparisons(games: Iterable[Game]) -> list[list[Game]]:
     groups: dict[tuple[Any, ...], list[Game]] = {}
     for game in games:
+        if game.second is None:
+            continue
         key = (game.question_id, game.turn, game.repeat, *_names([game]))
         groups.setdefault(key, []).append(game)
     return list(groups.values())

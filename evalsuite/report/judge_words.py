@@ -11,7 +11,7 @@ from typing import Any
 
 from evalsuite.records import Game
 from evalsuite.report import words
-from evalsuite.report.view import AuditLine
+from evalsuite.report.view import AuditLine, Score
 
 REFERENCE = "reference"
 PANEL = "panel"
@@ -26,8 +26,30 @@ def kind(judge: str) -> str:
     return "reference" if judge == REFERENCE else "model"
 
 
-def about(judge: str, served: Sequence[str], *, one_order: bool = False) -> str:
-    """What judged, in a sentence or two. `one_order`: no pair was judged in both."""
+# What a protocol's verdicts weigh, by preset; the empty name is for those that others used.
+_WEIGHTS = {
+    "five-level": (
+        "In win rates and ratings a much better answer gets the whole win, a better one three "
+        "quarters of it"
+    ),
+    "logprob": "In win rates and ratings an answer’s share of the win is how likely its letter was",
+    "": "In win rates and ratings an answer gets the share of the win that the judge gave it",
+}
+
+
+def about(
+    judge: str,
+    served: Sequence[str],
+    *,
+    one_order: bool = False,
+    scored: bool = False,
+    weighed: str | None = None,
+) -> str:
+    """What judged, in a sentence or two.
+
+    `one_order`: no pair was judged in both. `scored`: each answer was read alone. `weighed`: the
+    preset, where verdicts have weights.
+    """
     if judge == REFERENCE:
         return (
             "No language model judged. Each answer was checked against the question’s reference: "
@@ -41,22 +63,34 @@ def about(judge: str, served: Sequence[str], *, one_order: bool = False) -> str:
     place = " on this machine" if judge.startswith("local:") else ""
     answered = [name for name in served if name != judge]
     known = f" The server answered as {words.listing(answered)}." if answered else ""
+    if scored:
+        return (
+            f"A language model{place}, {judge}, read each answer by itself and gave it a score; no "
+            f"answer was held against another.{known}"
+        )
+    weights = "" if weighed is None else f" {_WEIGHTS.get(weighed, _WEIGHTS[''])}"
     if one_order:
         return (
             f"A language model{place}, {judge}, read each pair of answers once, in one order: what "
-            f"the place of an answer is worth to it is not taken out.{known}"
+            f"the place of an answer is worth to it is not taken out."
+            f"{weights and weights + '.'}{known}"
         )
     return (
         f"A language model{place}, {judge}, read each pair of answers twice, in both orders. A win "
-        f"counts when both orders agree; where they don’t, the pair is a tie.{known}"
+        f"counts when both orders agree; where they don’t, the pair is a tie."
+        f"{weights and weights + ', the mean over both orders.'}{known}"
     )
 
 
-def column_note(judge: str, its_about: str, rated: bool, others: int) -> str:
+def column_note(
+    judge: str, its_about: str, rated: bool, others: int, *, scored: bool = False
+) -> str:
     """The sentence under the first screen's table."""
     number = (
-        "“Rating” is on Elo’s scale with mean 1000: 100 points more mean that the better model "
-        "wins about 64 of 100 comparisons."
+        "“Score” is the mean of what the judge gave a model’s answers, on its own scale."
+        if scored
+        else "“Rating” is on Elo’s scale with mean 1000: 100 points more mean that the better "
+        "model wins about 64 of 100 comparisons."
         if rated
         else "“Wins” is the share of judged comparisons that a model won, a tie counting half."
     )
@@ -108,6 +142,51 @@ def verdict(
     return f"First place is open between {words.listing(first)}."
 
 
+def verdict_of_scores(labels: Sequence[str], scores: Sequence[Score]) -> str:
+    """Whose answers have the highest mean score, and whether intervals leave that open.
+
+    Best first, as the standings are.
+    """
+    known = [
+        (label, its) for label, its in zip(labels, scores, strict=True) if its.value is not None
+    ]
+    if not known:
+        return "No answer has a score."
+    best, top = known[0]
+    rivals = [label for label, its in known[1:] if top.ci and its.ci and its.ci[1] >= top.ci[0]]
+    said = f"{best} has the highest mean score"
+    if not rivals:
+        return f"{said}." if len(known) > 1 else f"{best} has a mean score of {top.text}."
+    return f"{said}; its interval overlaps with that of {words.listing(rivals)}."
+
+
+def scored_answers(numbers: Sequence[Mapping[str, Any]]) -> str:
+    """'160 answers scored, 2 without a score'."""
+    read = sum(int(its.get("marked") or 0) for its in numbers)
+    without = sum(int(its.get("unmarked") or 0) for its in numbers)
+    said = f"{words.plural(read, 'answer')} read"
+    return f"{said}, {without:,} without a score" if without else said
+
+
+def sums(pairs: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> str:
+    """'Sums of scores: a 693, b 638: b has 92.1 % of a's (87.8 to 95.8).'; '' without scores.
+
+    The older way to say how good a model is beside another.
+    """
+    parts = []
+    for pair in pairs:
+        one, two, ratio = pair.get("score_a"), pair.get("score_b"), pair.get("score_ratio")
+        if one is None or two is None:
+            continue
+        a, b = (labels.get(pair[side], pair[side]) for side in ("a", "b"))
+        said = f"{a} {one:g}, {b} {two:g}"
+        if ratio is not None:
+            low, high = (100 * bound for bound in pair["score_ratio_ci"])
+            said += f", so {b} has {100 * ratio:.1f} % of {a}’s ({low:.1f} to {high:.1f})"
+        parts.append(said)
+    return f"Sums of the scores of all games: {'; '.join(parts)}." if parts else ""
+
+
 def played(audit: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> str:
     """'240 games make 120 comparisons.'"""
     columns = ("wins_a", "wins_b", "ties", "invalid")
@@ -118,8 +197,11 @@ def played(audit: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> str:
     return f"{words.plural(int(games), 'game')}, {words.plural(decisions, 'comparison')}"
 
 
-def audit(judge: str, numbers: Mapping[str, Any]) -> tuple[AuditLine, ...]:
-    """How the judge behaves, whatever it judges; what is not known is said to be so."""
+def audit(judge: str, numbers: Mapping[str, Any], *, scored: bool = False) -> tuple[AuditLine, ...]:
+    """How the judge behaves, whatever it judges; what is not known is said to be so.
+
+    `scored`: it read each answer alone, so there are neither orders nor winners.
+    """
     if judge == PANEL:
         return _panel_audit(numbers)
     check = judge == REFERENCE
@@ -129,11 +211,20 @@ def audit(judge: str, numbers: Mapping[str, Any]) -> tuple[AuditLine, ...]:
     invalid = numbers.get("invalid_rate")
     again = numbers.get("repeat_agreement")
     repeated = AuditLine(
-        "Same verdict when asked again",
+        f"Same {'score' if scored else 'verdict'} when asked again",
         _share(again),
         _of(numbers, "repeated_games", "game played more than once", "no game was repeated")
         + _interval(numbers, "repeat_agreement"),
     )
+    if scored:
+        without = AuditLine(
+            "Without a score",
+            _share(invalid),
+            _of(numbers, "games", "answer", "no answer was read")
+            + _interval(numbers, "invalid_rate")
+            + " They are left out of the means.",
+        )
+        return (*(() if again is None else (repeated,)), without)
     return (
         *(() if again is None else (repeated,)),
         AuditLine(

@@ -76,12 +76,16 @@ def judge_column(
     if not found or len({league.run for league in found}) > 1:
         return None, {}
     league = found[0]
-    rated = len(league.standings) > 2 and any(s.rating.value is not None for s in league.standings)
+    rated = league.scored or (
+        len(league.standings) > 2 and any(s.rating.value is not None for s in league.standings)
+    )
     scores = {s.name: s.rating if rated else s.win for s in league.standings}
     column = JudgeColumn(
-        title="Rating" if rated else "Wins, %",
+        title="Score" if league.scored else "Rating" if rated else "Wins, %",
         judge=league.judge,
-        note=judge_words.column_note(league.judge, league.about, rated, len(found) - 1),
+        note=judge_words.column_note(
+            league.judge, league.about, rated, len(found) - 1, scored=league.scored
+        ),
     )
     return column, {label: scores.get(label, _NOTHING) for label in labels}
 
@@ -104,7 +108,11 @@ def _league(
     counts = {(row, column): _met(pairs, row, column) for row in numbers for column in numbers}
     names = sorted(numbers, key=lambda name: _order(numbers[name]))
     places = {name: _pair(numbers[name].get("rank")) for name in names}
-    standings = tuple(_standing(labels.get(n, n), numbers[n], _sum(counts, n)) for n in names)
+    scored = not pairs and any(numbers[name].get("score") for name in names)
+    standings = tuple(
+        _standing(labels.get(n, n), numbers[n], _sum(counts, n), scored=scored) for n in names
+    )
+    shown = [s.name for s in standings]
     values = [bound for s in standings if s.rating.value is not None for bound in _span(s.rating)]
     categories = list(dict.fromkeys(c for n in names for c in numbers[n].get("categories") or {}))
     audit = board.judge_audit.get(judge) or {}
@@ -117,28 +125,56 @@ def _league(
         about=judge_words.about(
             judge,
             sorted({g.served for g in games if g.served}),
-            one_order=bool(audit.get("games")) and audit.get("swapped_pairs") == 0,
+            one_order=_one_order(games),
+            scored=scored,
+            weighed=next((g.preset for g in games if g.preference is not None), None),
         ),
-        verdict=judge_words.verdict(
-            judge, [labels.get(n, n) for n in names], places, decided, names
-        ),
-        played=judge_words.played(audit, pairs),
+        verdict=judge_words.verdict_of_scores(shown, [s.rating for s in standings])
+        if scored
+        else judge_words.verdict(judge, shown, places, decided, names),
+        played=judge_words.scored_answers([numbers[n] for n in names])
+        if scored
+        else judge_words.played(audit, pairs),
         standings=standings,
-        scale=Scale.around(values) if values and len(standings) > 2 else None,
-        no_rating=_no_rating(standings, decided),
-        matrix=tuple(
-            tuple(_duel(counts[row, col], row, col, labels, key) for col in names) for row in names
+        scale=Scale.around(values) if values and (scored or len(standings) > 2) else None,
+        no_rating="" if scored else _no_rating(standings, decided),
+        matrix=()
+        if scored
+        else tuple(
+            tuple(
+                _duel(counts[row, col], row, col, labels, key, _rate(pairs, row, col))
+                for col in names
+            )
+            for row in names
         ),
         categories=tuple(_category(c, names, numbers) for c in categories),
-        audit=judge_words.audit(judge, audit),
+        audit=judge_words.audit(judge, audit, scored=scored),
         cost=judge_words.cost(judge, games),
-        controlled=judge_words.controlled(
+        controlled=""
+        if scored
+        else judge_words.controlled(
             judge, [numbers[n] for n in names], audit.get("length_control")
         ),
-        alone=judge_words.scored_alone(
-            [labels.get(n, n) for n in names], [numbers[n] for n in names]
-        ),
+        alone=_numbers(judge, pairs, numbers, names, labels, scored=scored),
+        scored=scored,
     )
+
+
+def _numbers(
+    judge: str,
+    pairs: Sequence[Mapping[str, Any]],
+    numbers: Mapping[str, Mapping[str, Any]],
+    names: Sequence[str],
+    labels: Mapping[str, str],
+    *,
+    scored: bool,
+) -> str:
+    """What the judge's own numbers come to, where the standings don't show them already."""
+    if scored or judge_words.kind(judge) == "reference":
+        return ""
+    shown = [labels.get(name, name) for name in names]
+    alone = judge_words.scored_alone(shown, [numbers[name] for name in names])
+    return alone or judge_words.sums(pairs, labels)
 
 
 def _order(numbers: Mapping[str, Any]) -> tuple[float, float, float]:
@@ -151,7 +187,10 @@ def _order(numbers: Mapping[str, Any]) -> tuple[float, float, float]:
     )
 
 
-def _standing(label: str, numbers: Mapping[str, Any], tally: Sequence[int]) -> Standing:
+def _standing(
+    label: str, numbers: Mapping[str, Any], tally: Sequence[int], *, scored: bool
+) -> Standing:
+    mark = numbers.get("score") or {}
     rank = _pair(numbers.get("rank"))
     won, tied, lost, invalid = tally
     controlled = numbers.get("length_controlled") or {}
@@ -159,7 +198,9 @@ def _standing(label: str, numbers: Mapping[str, Any], tally: Sequence[int]) -> S
         name=label,
         leads=rank is not None and rank[0] == 1,
         rank=judge_words.rank(rank),
-        rating=_score(numbers.get("rating"), numbers.get("rating_ci"), "rating"),
+        rating=_score(mark.get("value"), mark.get("ci"), "score")
+        if scored
+        else _score(numbers.get("rating"), numbers.get("rating_ci"), "rating"),
         win=_score(numbers.get("win_rate"), numbers.get("ci"), "share"),
         controlled=_score(controlled.get("win_rate"), controlled.get("ci"), "share"),
         won=won,
@@ -196,6 +237,24 @@ def _met(pairs: Sequence[Mapping[str, Any]], row: str, column: str) -> tuple[int
     return tally[0], tally[1], tally[2], tally[3]
 
 
+def _one_order(games: Sequence[Game]) -> bool:
+    """Whether no pair was asked about in both orders, whatever came of it."""
+    asked = {(g.question_id, g.turn, g.repeat, g.first, g.second) for g in games}
+    return bool(asked) and not any(
+        (question, turn, repeat, second, first) in asked
+        for question, turn, repeat, first, second in asked
+    )
+
+
+def _rate(pairs: Sequence[Mapping[str, Any]], row: str, column: str) -> float | None:
+    """The share that `row` won against `column`, where the leaderboard says it."""
+    for pair in pairs:
+        value = pair.get("win_rate_a")
+        if value is not None and {pair.get("a"), pair.get("b")} == {row, column}:
+            return float(value) if pair.get("a") == row else 1 - float(value)
+    return None
+
+
 def _sum(counts: Mapping[tuple[str, str], tuple[int, ...]], name: str) -> tuple[int, ...]:
     own = [tally for (row, _), tally in counts.items() if row == name]
     return tuple(sum(column) for column in zip(*own, strict=True))
@@ -207,12 +266,15 @@ def _duel(
     column: str,
     labels: Mapping[str, str],
     key: str,
+    rate: float | None,
 ) -> DuelCell | None:
+    """`rate` is the row's win rate, which weights may have moved away from the counts."""
     won, tied, lost, invalid = tally
     if row == column or not won + tied + lost + invalid:
         return None
     n = won + tied + lost
-    rate = (won + tied / 2) / n if n else None
+    if rate is None and n:
+        rate = (won + tied / 2) / n
     a, b = labels.get(row, row), labels.get(column, column)
     said = f"{a} against {b}: {won:,} won, {tied:,} tied, {lost:,} lost"
     return DuelCell(
@@ -251,6 +313,9 @@ def _score(value: Any, ci: Any, unit: str) -> Score:
     if unit == "share":
         text = words.number(value, unit, sign=False)
         return Score(value, interval, text, words.interval(interval, unit))
+    if unit == "score":
+        bounds = "" if interval is None else f"{interval[0]:.2f}–{interval[1]:.2f}"
+        return Score(value, interval, f"{value:.2f}", bounds)
     bounds = "" if interval is None else f"{interval[0]:.0f}–{interval[1]:.0f}"
     return Score(value, interval, f"{value:.0f}", bounds.replace("-", "−"))
 

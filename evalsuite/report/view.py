@@ -190,7 +190,8 @@ class League:
     audit: tuple[AuditLine, ...]
     cost: str
     controlled: str  # what the win rates at equal length are, or why there are none
-    alone: str  # what answers scored alone came to
+    alone: str  # what answers scored alone came to, or the sums of two scores a game
+    scored: bool = False  # all answers were scored alone: the ratings are mean scores, nobody met
 
 
 @dataclass(frozen=True, slots=True)

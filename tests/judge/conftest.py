@@ -14,6 +14,7 @@ from evalsuite.judge import (
     JudgeResult,
     JudgeSpec,
     Patience,
+    Preset,
     Question,
     Rules,
     judge_run,
@@ -52,6 +53,7 @@ def play(store: Store) -> Play:
         patience: Patience = QUICK,
         answers: dict[str, list[Answer]] | None = None,
         questions: tuple[Question, ...] = QUESTIONS,
+        preset: Preset | None = None,
     ) -> JudgeResult:
         url = server.url if isinstance(server, JudgeServer) else server
         spec = url if isinstance(url, JudgeSpec) else resolve_judge(f"openai:judge@{url}", {})
@@ -62,6 +64,7 @@ def play(store: Store) -> Play:
             store,
             make_progress("none"),
             run=run,
+            preset=preset,
             budget=budget,
             rules=Rules(repeats, invalid_retries, concurrency, refresh, patience),
         )

@@ -7,6 +7,7 @@ Its judge decides by content and reads verdict marks literally, wherever it meet
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 import threading
@@ -65,7 +66,7 @@ class JudgeServer:
         self,
         behaviours: Sequence[str] = (),
         *,
-        reply: Callable[[Sequence[dict[str, str]]], str] = by_content,
+        reply: Callable[[Sequence[dict[str, str]]], str | dict[str, float]] = by_content,
         key: str | None = None,
         delay: float = 0.0,
         choose: Callable[[int, dict[str, Any]], str] | None = None,
@@ -185,7 +186,18 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(200, self._completion(judge.reply(body["messages"]), body))
 
-    def _completion(self, text: str, body: dict[str, Any], finish: str = "stop") -> bytes:
+    def _completion(
+        self, text: str | dict[str, float], body: dict[str, Any], finish: str = "stop"
+    ) -> bytes:
+        """A completion of `text`, or of one token by its probabilities where these were asked."""
+        logprobs = None
+        if not isinstance(text, str):
+            weights, text = text, max(text, key=lambda token: text[token])
+            finish = "length" if body.get("max_tokens") == 1 else finish
+            if body.get("logprobs"):
+                top = [{"token": t, "logprob": math.log(p)} for t, p in weights.items()]
+                top.sort(key=lambda one: -one["logprob"])
+                logprobs = {"content": [{**top[0], "top_logprobs": top[: body["top_logprobs"]]}]}
         prompt = sum(len(message["content"]) for message in body["messages"]) // 4
         usage = {"prompt_tokens": prompt, "completion_tokens": max(1, len(text) // 4)}
         with self.judge._lock:
@@ -198,7 +210,9 @@ class _Handler(BaseHTTPRequestHandler):
                 "object": "chat.completion",
                 "created": 1,
                 "model": MODEL,
-                "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+                "choices": [
+                    {"index": 0, "message": message, "finish_reason": finish, "logprobs": logprobs}
+                ],
                 "usage": usage,
             }
         ).encode()
