@@ -12,7 +12,16 @@ from typing import Any
 
 from evalsuite.judge.judges import JudgeSpec
 from evalsuite.judge.records import Message
-from evalsuite.remote import CHAT, CallFailedError, Endpoint, Patience, RemoteClient, ServerError
+from evalsuite.remote import (
+    CHAT,
+    MOST,
+    CallFailedError,
+    Endpoint,
+    Patience,
+    Permit,
+    RemoteClient,
+    ServerError,
+)
 
 __all__ = ["CallFailedError", "ChatClient", "Patience", "Reply", "ServerError"]
 
@@ -37,9 +46,16 @@ class ChatClient(RemoteClient[Reply]):
     """One judge, for use inside one event loop; `async with` closes it."""
 
     def __init__(
-        self, spec: JudgeSpec, *, temperature: float, max_tokens: int, patience: Patience
+        self,
+        spec: JudgeSpec,
+        *,
+        temperature: float,
+        max_tokens: int,
+        patience: Patience,
+        concurrency: int = MOST,
     ) -> None:
-        super().__init__(Endpoint(spec.endpoint, spec.model, spec.key), patience, self._reply)
+        endpoint = Endpoint(spec.endpoint, spec.model, spec.key)
+        super().__init__(endpoint, patience, self._reply, concurrency)
         self._settings = {"temperature": temperature, "max_tokens": max_tokens}
         self._model = spec.model
 
@@ -48,11 +64,12 @@ class ChatClient(RemoteClient[Reply]):
         messages: Sequence[Message],
         begin: Callable[[], Awaitable[int]],
         settle: Callable[[int, bool], Awaitable[None]],
+        permit: Permit | None = None,
     ) -> tuple[int, Reply]:
         """The reply, and the number of the send that brought it; see `exchange`."""
         chat = [dict(message) for message in messages]
         body = {"model": self._model, "messages": chat, **self._settings}
-        return await self.exchange(CHAT, body, begin, settle)
+        return await self.exchange(CHAT, body, begin, settle, permit)
 
     def _reply(self, body: str) -> Reply:
         """The reply in a body; one that is no chat completion is kept as it is, unreadable."""

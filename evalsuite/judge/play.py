@@ -20,12 +20,15 @@ from evalsuite.judge.records import Answers, Message, Question
 from evalsuite.judge.table import JudgeResult, Table
 from evalsuite.progress import Progress
 from evalsuite.records import UserError, Verdict
+from evalsuite.remote import MOST, Permit
 from evalsuite.remote.waiting import wait_for
 from evalsuite.store import Store
 from evalsuite.store.judgments import Judgments
 
 # So many calls in a row that failed for good, none between that worked: the server is gone.
 _FAILURES_IN_A_ROW = 8
+# Workers that keep a reply, or wait after a refusal, hold no slot at the server.
+_WORKERS_A_SLOT = 2
 _LOCAL_CHUNK = 32  # games a local judge gets at once, and that a kill can cost
 
 
@@ -53,11 +56,14 @@ class LocalJudge:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How a judge is asked. `invalid_retries`: a reply without a verdict is asked for again."""
+    """How a judge is asked. `invalid_retries`: a reply without a verdict is asked for again.
+
+    `concurrency` is the most calls at once; how many there are adapts to the server.
+    """
 
     repeats: int = 1
     invalid_retries: int = 2
-    concurrency: int = 16
+    concurrency: int = MOST
     refresh: bool = False
     patience: Patience = Patience()
 
@@ -130,35 +136,47 @@ async def _play_remote(table: Table, limit: float | None, progress: Progress, ru
     failures = 0
 
     async def worker(client: ChatClient) -> None:
+        permit = Permit(client.pace)
+        while table.stopped is None:
+            await permit.take()
+            # Workers share the iterator: each call is taken once. None is taken after a stop.
+            key = None if table.stopped else next(todo, None)
+            if key is None:
+                break
+            await one(client, key, permit)
+        permit.give("unsent")
+
+    async def one(client: ChatClient, key: bytes, permit: Permit) -> None:
         nonlocal failures
-        # Workers share the iterator: each call is taken once. None is taken after a stop.
-        while table.stopped is None and (key := next(todo, None)) is not None:
-            try:
-                await _settle_call(table, key, client, budget)
-                failures = 0
-                progress.advance(table.expected(key))
-            except CallFailedError as error:
-                table.errors[key] = str(error)
-                failures += 1
-                if failures == _FAILURES_IN_A_ROW:
-                    table.stopped = f"{error}; {failures} calls failed in a row: run again to go on"
-            except BudgetSpentError as error:
-                table.stopped = f"{error}; a larger --budget goes on from here"
-            except ServerError as error:
-                table.stopped = str(error)
+        try:
+            await _settle_call(table, key, client, budget, permit)
+            failures = 0
+            progress.advance(table.expected(key))
+        except CallFailedError as error:
+            table.errors[key] = str(error)
+            failures += 1
+            if failures == _FAILURES_IN_A_ROW:
+                table.stopped = f"{error}; {failures} calls failed in a row: run again to go on"
+        except BudgetSpentError as error:
+            table.stopped = f"{error}; a larger --budget goes on from here"
+        except ServerError as error:
+            table.stopped = str(error)
 
     client = ChatClient(
         table.spec,
         temperature=table.preset.temperature,
         max_tokens=table.preset.max_tokens,
         patience=rules.patience,
+        concurrency=rules.concurrency,
     )
     async with client, asyncio.TaskGroup() as group:
-        for _ in range(min(rules.concurrency, len(table.distinct))):
+        for _ in range(min(_WORKERS_A_SLOT * rules.concurrency, len(table.distinct))):
             group.create_task(worker(client))
 
 
-async def _settle_call(table: Table, key: bytes, client: ChatClient, budget: Budget) -> None:
+async def _settle_call(
+    table: Table, key: bytes, client: ChatClient, budget: Budget, permit: Permit
+) -> None:
     """Asks until there is a verdict or no attempt is left; each reply is kept as it comes."""
     call = table.distinct[key]
     verdict: Verdict = "invalid"
@@ -178,7 +196,7 @@ async def _settle_call(table: Table, key: bytes, client: ChatClient, budget: Bud
             table.judgments.settle(number, cost)
             await budget.settle(worst, cost)
 
-        number, reply = await client.ask(messages, begin, settle)
+        number, reply = await client.ask(messages, begin, settle, permit)
         verdict, cost = table.keep(number, key, call, delimiter, reply, worst)
         await budget.settle(worst, cost)
 
