@@ -89,7 +89,7 @@ def ours(url: str, calls: int, seed: int, store_path: str, budget: float) -> dic
         began, cpu = time.perf_counter(), time.process_time()
         result = judge_run(
             questions, answers, spec, store, make_progress("none"),
-            run="bench", budget=budget, rules=Rules(concurrency=64),
+            run="bench", budget=budget, rules=Rules(),
         )  # fmt: skip
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     return {"seconds": seconds, "cpu": cpu, "games": len(result.games)}
