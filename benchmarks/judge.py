@@ -143,9 +143,25 @@ if __name__ == "__main__":
         ideal = calls * LATENCY / LIMIT
         with tempfile.TemporaryDirectory() as scratch:
             for n in range(int(sys.argv[2])):
-                with server(latency=LATENCY, limit=LIMIT, queues=sys.argv[3] == "q", retry_after=None) as url:
+                with server(
+                    latency=LATENCY, limit=LIMIT, queues=sys.argv[3] == "q", retry_after=None
+                ) as url:
                     r = child("bare", url, calls, 1)
-                    print("bare", r, f"{ideal / r['seconds']:.1%}", {k: v for k, v in stats(url).items() if k not in ("sent", "answered")}, flush=True)
-                with server(latency=LATENCY, limit=LIMIT, queues=sys.argv[3] == "q", retry_after=None) as url:
+                    print(
+                        "bare",
+                        r,
+                        f"{ideal / r['seconds']:.1%}",
+                        {k: v for k, v in stats(url).items() if k not in ("sent", "answered")},
+                        flush=True,
+                    )
+                with server(
+                    latency=LATENCY, limit=LIMIT, queues=sys.argv[3] == "q", retry_after=None
+                ) as url:
                     r = child("ours", url, calls, 1, f"{scratch}/{n}.db", 1000.0)
-                    print("ours", r, f"{ideal / r['seconds']:.1%}", {k: v for k, v in stats(url).items() if k not in ("sent", "answered")}, flush=True)
+                    print(
+                        "ours",
+                        r,
+                        f"{ideal / r['seconds']:.1%}",
+                        {k: v for k, v in stats(url).items() if k not in ("sent", "answered")},
+                        flush=True,
+                    )

@@ -18,12 +18,15 @@ from evalsuite.judge import (
     JudgeSpec,
     Question,
     agree,
+    check_affordable,
     check_budget,
     default_judge,
     demo_questions,
     estimate_questions,
     load_preset,
+    load_prices,
     own_questions,
+    reach_judge,
     read_questions,
     resolve_judge,
 )
@@ -71,11 +74,15 @@ class JudgePlan:
 def prepare_judges(
     config: RunConfig, models: Sequence[ModelSpec], *, spends: bool = True
 ) -> tuple[JudgePlan, ...]:
-    """Settles every judge, its questions and, when the caller `spends`, its cost; sends nothing.
+    """Settles every judge, its questions and, when the caller `spends`, its cost.
+
+    A judge behind a server is then asked for its list of models, which costs nothing; no question
+    is sent.
 
     Raises:
-        UserError: an unknown judge, a missing key, a bad file of questions, a local judge's model
-            that can't be had, or a cost that nobody agreed to and nobody is there to ask.
+        UserError: an unknown judge, a server that isn't there, a missing or wrong key, a
+            bad file of questions, a local judge's model that can't be had, a budget that not one
+            call fits into, or a cost that nobody agreed to and nobody is there to ask.
     """
     names = config.judge or (default_judge(bool(config.models), os.environ),)
     if repeated := [name for name in names if names.count(name) > 1]:
@@ -97,6 +104,7 @@ def _prepare_judge(
         name,
         os.environ,
         api_key_env=config.api_key_env,
+        prices=load_prices(config.judge_prices) if config.judge_prices else None,
         key_of_another=any(model.kind == "server" and "@" in model.source for model in models),
     )
     check_budget(spec, config.budget)
@@ -117,6 +125,9 @@ def _prepare_judge(
         return JudgePlan(spec, checkable)
     if spends and spec.paid and config.budget is None and not sys.stdin.isatty():
         agree(estimate(config, spec, questions, len(models)), spec.name, None, paid=True)
+    if spends and spec.kind == "openai":
+        check_affordable(spec, load_preset(), questions, config.budget)
+        reach_judge(spec)
     return JudgePlan(spec, questions, _local_judge(spec, config) if spec.kind == "local" else None)
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from evalsuite.judge.budget import CostEstimate
 from evalsuite.judge.judges import JudgeSpec
 from evalsuite.judge.matches import count_matches, index_answers, make_matches
-from evalsuite.judge.prices import TokenCounter, token_counter
+from evalsuite.judge.prices import Price, TokenCounter, token_counter
 from evalsuite.judge.prompts import Preset, judge_messages, new_delimiter
 from evalsuite.judge.records import Answers, Match, Question
 from evalsuite.judge.verdict import parse_verdict
-from evalsuite.records import Verdict
+from evalsuite.records import UserError, Verdict
 from evalsuite.store.judgments import Judgment, Judgments, judgment_key
 
 SAMPLE_DELIMITER = new_delimiter()  # as long as any other: prompts are measured with it
@@ -158,6 +158,31 @@ def worst_cost(spec: JudgeSpec, preset: Preset, messages: Sequence[Mapping[str, 
     if spec.price is None:
         return 0.0
     return spec.price.cost(token_counter(spec.model).most(messages), preset.max_tokens)
+
+
+def check_affordable(
+    spec: JudgeSpec, preset: Preset, questions: Sequence[Question], budget: float | None
+) -> None:
+    """Refuses a budget that not even one call about empty answers fits into.
+
+    Raises:
+        UserError: it doesn't.
+    """
+    if budget is None or spec.price is None or spec.price == Price(0, 0):
+        return
+    blank = ("",)
+    cheapest = min(
+        worst_cost(
+            spec, preset, judge_messages(preset, question, 0, blank, blank, SAMPLE_DELIMITER)
+        )
+        for question in questions
+    )
+    if budget < cheapest:
+        raise UserError(
+            f"--budget {budget:g} is less than one call of {spec.name} may cost "
+            f"(${cheapest:.4f} at the prices of {spec.prices_of}), so that nothing could be "
+            "judged: allow more, or use --judge none"
+        )
 
 
 def estimate_calls(

@@ -12,6 +12,7 @@ from typing import Any
 
 from evalsuite.judge.judges import JudgeSpec
 from evalsuite.judge.records import Message
+from evalsuite.records import UserError
 from evalsuite.remote import (
     CHAT,
     MOST,
@@ -22,8 +23,9 @@ from evalsuite.remote import (
     RemoteClient,
     ServerError,
 )
+from evalsuite.remote.waiting import wait_for
 
-__all__ = ["CallFailedError", "ChatClient", "Patience", "Reply", "ServerError"]
+__all__ = ["CallFailedError", "ChatClient", "Patience", "Reply", "ServerError", "reach_judge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,28 @@ class Reply:
     served: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+
+
+# Before a run: short, since nothing is lost yet, and a busy server may be slow with its list.
+_AT_FIRST = Patience(timeout=20.0, connect_tries=2)
+
+
+def reach_judge(spec: JudgeSpec, patience: Patience = _AT_FIRST) -> None:
+    """Makes sure that a judge's server is there and takes the key. Costs nothing.
+
+    Raises:
+        UserError: it isn't, or it doesn't.
+    """
+
+    async def check() -> None:
+        client = ChatClient(spec, temperature=0.0, max_tokens=1, patience=patience)
+        async with client:
+            await client.check()
+
+    try:
+        wait_for(check())
+    except ServerError as error:
+        raise UserError(f"--judge {spec.name}: {error}") from error
 
 
 class ChatClient(RemoteClient[Reply]):

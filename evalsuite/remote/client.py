@@ -190,6 +190,37 @@ class RemoteClient(Generic[_Read]):
         finally:
             permit.give(ending)
 
+    async def check(self) -> None:
+        """Asks for the server's list of models, which costs nothing: is it there, is the key right?
+
+        Whatever else it answers proves nothing: not every server has such a list, and not every
+        key may see it.
+
+        Raises:
+            ServerError: nobody answers at this address, or the key is refused.
+        """
+        import openai
+
+        unreached = 0
+        while True:
+            try:
+                async with asyncio.timeout(self._patience.timeout):
+                    await self._client.get("/models", cast_to=object)
+            except openai.APIStatusError as error:
+                # OpenAI says 401 to a good key, too, when it was made without this right.
+                if error.status_code == 401 and "scope" not in _message(error):
+                    raise ServerError(self._status_trouble(error).reason) from error
+                return
+            except Exception as error:
+                trouble = self._no_answer(error)
+                if trouble.kind != "unreached" or trouble.billed:
+                    return
+                unreached += 1
+                self._check_patience(trouble, {"unreached": unreached, "again": 0, "rate": 0})
+                await asyncio.sleep(self._patience.backoff(unreached))
+            else:
+                return
+
     # ---- one send
 
     async def _send(self, path: Path, body: Mapping[str, Any]) -> _Read | _Trouble:

@@ -71,11 +71,13 @@ class JudgeServer:
         choose: Callable[[int, dict[str, Any]], str] | None = None,
         hang: float = 3.0,
         port: int = 0,
+        lists: Sequence[str] | None = (MODEL,),
     ) -> None:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.behaviours = list(behaviours)
         self.reply, self.key, self.delay, self.choose, self.hang = reply, key, delay, choose, hang
+        self.lists = lists  # the models it names; None: it has no such list
         self.served: list[str] = []  # the behaviour of each request, in order
         self.times: list[float] = []
         self.usage_total = [0, 0]
@@ -124,6 +126,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+    def do_GET(self) -> None:
+        judge = self.judge
+        if judge.lists is None:
+            self._json(404, {"error": {"message": "no such path"}})
+        elif judge.key and self.headers.get("authorization") != f"Bearer {judge.key}":
+            self._json(401, {"error": {"message": "Incorrect API key"}})
+        else:
+            self._json(200, {"object": "list", "data": [{"id": name} for name in judge.lists]})
 
     def do_POST(self) -> None:
         judge = self.judge
