@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from evalsuite.config import RunConfig
 from evalsuite.judge import (
+    Answer,
     CostEstimate,
     JudgeSpec,
     Question,
+    Rules,
     agree,
     check_affordable,
     check_budget,
     default_judge,
     demo_questions,
+    estimate_calls,
     estimate_questions,
     load_preset,
     load_prices,
     own_questions,
+    plan_calls,
     reach_judge,
     read_questions,
     resolve_judge,
@@ -43,7 +47,11 @@ from evalsuite.models import (
     resolve_models,
 )
 from evalsuite.records import UserError
+from evalsuite.store import Store
+from evalsuite.store.judgments import Judgments
 
+# What `estimate_questions` guesses.
+ANSWER_TOKENS = 250
 # FastChat's fallback for models without a format of their own.
 BASE_MODEL_TEMPLATE = "zero_shot"
 
@@ -136,7 +144,25 @@ def estimate(
 ) -> CostEstimate:
     """The judge's calls, tokens and dollars before there are answers."""
     preset = load_preset()
-    return estimate_questions(questions, models, spec, preset, repeats=config.judge_repeats)
+    guess = estimate_questions(questions, models, spec, preset, repeats=config.judge_repeats)
+    return replace(guess, basis=f"answers guessed at {ANSWER_TOKENS} tokens; {guess.basis}")
+
+
+def estimate_answered(
+    config: RunConfig,
+    spec: JudgeSpec,
+    questions: Sequence[Question],
+    answers: Mapping[str, Sequence[Answer]],
+    store: Store,
+) -> CostEstimate:
+    """The same when the answers are known: every prompt is measured, and what the store has is
+    left out. The number of calls is then exact, but for replies without a verdict."""
+    preset = load_preset()
+    _, calls = plan_calls(questions, answers, spec, preset, config.judge_repeats)
+    # A run's own judgments are all that a --refresh would see, and a plan belongs to no run.
+    judgments = Judgments(store, "", refresh=config.refresh)
+    known = estimate_calls(calls, judgments, spec, preset, 1 + Rules().invalid_retries)
+    return replace(known, basis=f"measured on the answers in the store: {known.basis}")
 
 
 def _local_judge(spec: JudgeSpec, config: RunConfig) -> LocalModel:

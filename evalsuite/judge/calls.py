@@ -185,6 +185,11 @@ def check_affordable(
         )
 
 
+def counter_for(spec: JudgeSpec, judgments: Judgments) -> TokenCounter:
+    """The best there is to expect token counts by: tiktoken, the server's own, or a rule."""
+    return token_counter(spec.model).calibrated(*judgments.counts(spec.endpoint, spec.model))
+
+
 def estimate_calls(
     calls: Sequence[Call],
     judgments: Judgments,
@@ -195,7 +200,7 @@ def estimate_calls(
     """The bill for these calls, less what the store has. Nothing is sent."""
     distinct = list({call.key(0): call for call in calls}.values())
     found = judgments.get(all_keys(distinct, attempts))
-    counter = token_counter(spec.model)
+    counter = counter_for(spec, judgments)
     once = prompt = left = prompt_most = 0
     for call in distinct:
         done = read_attempts(call, found, attempts)

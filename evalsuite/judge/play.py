@@ -118,7 +118,10 @@ def judge_run(
         if limit is None and spec.paid and estimate.dollars_at_most is not None:
             # A yes was said to this much, and no more.
             limit = judgments.spent() + estimate.dollars_at_most * (1 + 1e-9)
-        wait_for(_play_remote(table, limit, progress, rules))
+        try:
+            wait_for(_play_remote(table, limit, progress, rules))
+        finally:
+            table.close()
     progress.finish()
     result = table.result(matches, estimate)
     if result.stopped and len(result.games) == result.failed:
@@ -197,6 +200,7 @@ async def _settle_call(
             await budget.settle(worst, cost)
 
         number, reply = await client.ask(messages, begin, settle, permit)
+        table.count(sum(len(message["content"]) for message in messages), reply.prompt_tokens)
         verdict, cost = table.keep(number, key, call, delimiter, reply, worst)
         await budget.settle(worst, cost)
 

@@ -123,7 +123,10 @@ class Pace:
         rate = self._replies / max(self._clock() - self._began, 1e-9)
         latency = self._seconds / self._replies
         best_rate, best_latency = self._best
-        if rate > _GROWTH * best_rate:
+        faster = rate / best_rate - 1 if best_rate else 1.0
+        slower = latency / best_latency - 1 if best_latency else 0.0
+        # A better rate is worth longer replies, as of batches, but not if it grows much less.
+        if faster > _GROWTH - 1 and slower < 2 * faster:
             self._best = (rate, latency)
         elif latency > _QUEUEING * best_latency:
             self._doubling = False

@@ -72,11 +72,14 @@ class JudgeServer:
         hang: float = 3.0,
         port: int = 0,
         lists: Sequence[str] | None = (MODEL,),
+        count: Callable[[str], int] = lambda text: len(text) // 4,
+        reply_tokens: int | None = None,
     ) -> None:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.behaviours = list(behaviours)
         self.reply, self.key, self.delay, self.choose, self.hang = reply, key, delay, choose, hang
+        self.count, self.reply_tokens = count, reply_tokens
         self.lists = lists  # the models it names; None: it has no such list
         self.served: list[str] = []  # the behaviour of each request, in order
         self.times: list[float] = []
@@ -197,9 +200,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, self._completion(judge.reply(body["messages"]), body))
 
     def _completion(self, text: str, body: dict[str, Any], finish: str = "stop") -> bytes:
-        prompt = sum(len(message["content"]) for message in body["messages"]) // 4
-        usage = {"prompt_tokens": prompt, "completion_tokens": max(1, len(text) // 4)}
-        with self.judge._lock:
+        judge = self.judge
+        with judge._lock:
+            prompt = judge.count("".join(message["content"] for message in body["messages"]))
+            told = judge.reply_tokens or max(1, judge.count(text))
+        usage = {"prompt_tokens": prompt, "completion_tokens": told}
+        with judge._lock:
             self.judge.usage_total[0] += usage["prompt_tokens"]
             self.judge.usage_total[1] += usage["completion_tokens"]
         message = {"role": "assistant", "content": text}
