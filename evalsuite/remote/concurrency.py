@@ -120,8 +120,13 @@ class Pace:
             self._end_round()
 
     def _end_round(self) -> None:
-        rate = self._replies / max(self._clock() - self._began, 1e-9)
-        latency = self._seconds / self._replies
+        latency = max(self._seconds / self._replies, 1e-9)
+        if self._doubling:
+            rate = self._replies / max(self._clock() - self._began, 1e-9)
+        else:
+            # By Little's law; counted over so short a time it would swing, as replies to calls
+            # that began together come together.
+            rate = self._began_with / latency
         best_rate, best_latency = self._best
         faster = rate / best_rate - 1 if best_rate else 1.0
         slower = latency / best_latency - 1 if best_latency else 0.0
@@ -138,7 +143,7 @@ class Pace:
 
     def _start_round(self) -> None:
         self._began, self._round = self._clock(), max(self.limit, _SMALLEST_ROUND)
-        self._replies, self._seconds = 0, 0.0
+        self._began_with, self._replies, self._seconds = self.limit, 0, 0.0
 
     def _refused(self, wait: float | None) -> None:
         self._doubling = False
