@@ -6,7 +6,8 @@
 Server and client are processes of their own and speak HTTP. `speed`: the whole way from planning
 to read verdicts, in store and budget, beside the openai package alone with 64 workers; the ideal
 is limit / latency. `faults`: 5 % refusals, 2 % errors, 1 % cut connections, 1 % garbage. `budget`:
-the same with money for half of it. `kill`: kill -9 at random moments. Exit code 1 when a line misses its target.
+the same with money for half of it. `kill`: kill -9 at random moments.
+Exit code 1 when a line misses its target.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 import subprocess
 import sys
@@ -34,7 +34,7 @@ LIMIT, LATENCY = 64, 0.2
 MODELS = 5
 GAMES_A_QUESTION = MODELS * (MODELS - 1)
 PRICE = (2.0, 8.0)  # dollars a million tokens, in and out
-WORDS = "the a of to and in is it that on for as with was at by be this are or".split()
+WORDS = ["the", "a", "of", "to", "and", "in", "is", "it", "that", "on", "for", "as", "with"]
 
 
 def league(questions: int, seed: int) -> tuple[list[Any], dict[str, list[Any]]]:
