@@ -9,25 +9,32 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evalsuite.config import RunConfig
 from evalsuite.judge import (
+    Answer,
     CostEstimate,
     GivenAnswers,
     JudgeSpec,
     Preset,
     Question,
+    Rules,
     agree,
+    check_affordable,
     check_budget,
     default_judge,
     demo_questions,
+    estimate_calls,
     estimate_questions,
     load_preset,
+    load_prices,
     own_questions,
+    plan_calls,
+    reach_judge,
     read_answers,
     read_questions,
     references_beside,
@@ -48,7 +55,11 @@ from evalsuite.models import (
 )
 from evalsuite.models.names import NAMES_OF_A_RUN
 from evalsuite.records import UserError
+from evalsuite.store import Store
+from evalsuite.store.judgments import Judgments
 
+# What `estimate_questions` guesses.
+ANSWER_TOKENS = 250
 # FastChat's fallback for models without a format of their own.
 BASE_MODEL_TEMPLATE = "zero_shot"
 
@@ -85,13 +96,17 @@ class JudgePlan:
 def prepare_judges(
     config: RunConfig, models: Sequence[ModelSpec], *, spends: bool = True
 ) -> tuple[tuple[JudgePlan, ...], tuple[GivenAnswers, ...]]:
-    """Settles every judge, its questions and, when the caller `spends`, its cost; sends nothing.
+    """Settles every judge, its questions and, when the caller `spends`, its cost.
+
+    A judge behind a server is then asked for its list of models, which costs nothing; no question
+    is sent.
 
     Also the answers that come from files, to the questions of all judges.
 
     Raises:
-        UserError: an unknown judge, a missing key, a bad file of questions, a local judge's model
-            that can't be had, or a cost that nobody agreed to and nobody is there to ask.
+        UserError: an unknown judge, a server that isn't there, a missing or wrong key, a
+            bad file of questions, a local judge's model that can't be had, a budget that not one
+            call fits into, or a cost that nobody agreed to and nobody is there to ask.
     """
     named = bool(config.models or config.judge_answers)
     names = config.judge or (default_judge(named, os.environ),)
@@ -134,6 +149,9 @@ def _plan(
     preset.check(questions)
     if spends and spec.paid and config.budget is None and not sys.stdin.isatty():
         agree(estimate(config, spec, questions, there), spec.name, None, paid=True)
+    if spends and spec.kind == "openai":
+        check_affordable(spec, preset, questions, config.budget)
+        reach_judge(spec)
     local = _local_judge(spec, config) if spec.kind == "local" else None
     return JudgePlan(spec, questions, local, preset)
 
@@ -169,6 +187,7 @@ def _resolve(name: str, config: RunConfig, models: Sequence[ModelSpec]) -> Judge
         name,
         os.environ,
         api_key_env=config.api_key_env,
+        prices=load_prices(config.judge_prices) if config.judge_prices else None,
         key_of_another=any(model.kind == "server" and "@" in model.source for model in models),
     )
     check_budget(spec, config.budget)
@@ -221,7 +240,25 @@ def estimate(
 ) -> CostEstimate:
     """The judge's calls, tokens and dollars before there are answers."""
     preset = chosen_preset(config)
-    return estimate_questions(questions, models, spec, preset, repeats=config.judge_repeats)
+    guess = estimate_questions(questions, models, spec, preset, repeats=config.judge_repeats)
+    return replace(guess, basis=f"answers guessed at {ANSWER_TOKENS} tokens; {guess.basis}")
+
+
+def estimate_answered(
+    config: RunConfig,
+    spec: JudgeSpec,
+    questions: Sequence[Question],
+    answers: Mapping[str, Sequence[Answer]],
+    store: Store,
+) -> CostEstimate:
+    """The same when the answers are known: every prompt is measured, and what the store has is
+    left out. The number of calls is then exact, but for replies without a verdict."""
+    preset = chosen_preset(config)
+    _, calls = plan_calls(questions, answers, spec, preset, config.judge_repeats)
+    # A run's own judgments are all that a --refresh would see, and a plan belongs to no run.
+    judgments = Judgments(store, "", refresh=config.refresh)
+    known = estimate_calls(calls, judgments, spec, preset, 1 + Rules().invalid_retries)
+    return replace(known, basis=f"measured on the answers in the store: {known.basis}")
 
 
 def chosen_preset(config: RunConfig) -> Preset:

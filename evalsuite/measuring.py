@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from evalsuite.answered import remember
 from evalsuite.config import RunConfig
 from evalsuite.execution import Execution
 from evalsuite.inference import Inference, Usage
@@ -120,6 +121,8 @@ def _measure(
     unanswered = ""
     try:
         answers, cut = subject.answers(prepared.questions)
+        place = prepared.servers.get(spec.label) or prepared.weights[spec.label]
+        remember(store, config, spec, place, prepared.questions, answers)
         if cut:
             notes.append(f"{cut} of the judge's questions were cut on the left to fit the context")
     except Exception as error:

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalsuite.config import RunConfig
+from evalsuite.answered import recall
+from evalsuite.config import RunConfig, default_store
 from evalsuite.engine.base import generation_input, scoring_input
-from evalsuite.judge import Question
-from evalsuite.judging import asker, estimate
+from evalsuite.judge import Answer, Question
+from evalsuite.judging import asker, estimate, estimate_answered
 from evalsuite.models import ModelSpec, choose_template, load_tokenizer
 from evalsuite.outline import outline
-from evalsuite.preparation import load_task_set, prepare
+from evalsuite.preparation import Prepared, load_task_set, prepare
 from evalsuite.progress import duration, make_progress
+from evalsuite.records import UserError
 from evalsuite.servers import Server
+from evalsuite.store import Store
 from evalsuite.subjects import conversation_tasks, task_template
 
 if TYPE_CHECKING:
@@ -72,7 +76,8 @@ class ServerPlan:
         return (
             f"{self.model}: behind {self.endpoint}\n"
             f"  requests  {self.generate_requests:,} to answer, {self.score_requests:,} to score "
-            "if it gives log-probabilities of prompts"
+            "if it gives log-probabilities of prompts\n"
+            "  cost      not known, and no --budget covers it: that is for judges"
         )
 
 
@@ -101,11 +106,7 @@ def plan(config: RunConfig) -> RunPlan:
     task_set = load_task_set(config, prepared)
     for note in (*task_set.warnings, *(skip.error for skip in task_set.skipped)):
         progress.note(f"note: {note}")
-    costs = []
-    for judge in prepared.judges:
-        if judge.plays and judge.spec.kind != "reference":
-            bill = estimate(config, judge.spec, judge.questions, len(prepared.order))
-            costs.append(bill.describe(judge.spec.name, billed=judge.spec.paid))
+    costs = _bills(config, prepared)
     return RunPlan(
         tuple(
             _plan_server(spec, prepared.servers[spec.label], task_set, prepared.questions)
@@ -115,9 +116,47 @@ def plan(config: RunConfig) -> RunPlan:
             )
             for spec in prepared.models
         ),
-        tuple(costs),
+        costs,
         sum(len(question.turns) - 1 for question in prepared.questions),
     )
+
+
+def _bills(config: RunConfig, prepared: Prepared) -> tuple[str, ...]:
+    """A line for each judge that makes calls; by the models' answers where the store has them."""
+    judges = [judge for judge in prepared.judges if judge.plays and judge.spec.kind != "reference"]
+    path = config.store or default_store()
+    lines = []
+    with ExitStack() as stack:
+        store = None
+        if any(judge.spec.kind == "openai" for judge in judges) and path.is_file():
+            try:
+                store = stack.enter_context(Store(path))
+            except UserError as error:
+                lines.append(f"guessed, since {error}")
+        for judge in judges:
+            spec, answers = judge.spec, None
+            if store is not None and spec.kind == "openai":
+                answers = _recall_all(config, prepared, judge.questions, store)
+            if store is not None and answers is not None:
+                bill = estimate_answered(config, spec, judge.questions, answers, store)
+            else:
+                bill = estimate(config, spec, judge.questions, len(prepared.order))
+            lines.append(bill.describe(spec.name, billed=spec.paid))
+    return tuple(lines)
+
+
+def _recall_all(
+    config: RunConfig, prepared: Prepared, questions: Sequence[Question], store: Store
+) -> dict[str, list[Answer]] | None:
+    """Every model's answers, or None when one is not known."""
+    answers: dict[str, list[Answer]] = {}
+    for spec in prepared.models:
+        place = prepared.servers.get(spec.label) or prepared.weights[spec.label]
+        known = recall(store, config, spec, place, questions)
+        if known is None:
+            return None
+        answers[spec.label] = known
+    return answers | {its.label: list(its.answers) for its in prepared.given}
 
 
 def describe(planned: RunPlan) -> str:

@@ -14,12 +14,11 @@ from evalsuite.engine.openai import OpenAIModel, identity
 from evalsuite.inference import Usage
 from evalsuite.progress import Progress
 from evalsuite.records import NoReply, TextReply, TextRequest
-from evalsuite.remote import CallFailedError, Endpoint, Patience, ServerError
+from evalsuite.remote import MOST, CallFailedError, Endpoint, Patience, Permit, ServerError
 from evalsuite.remote.waiting import wait_for
 from evalsuite.store import Store
 from evalsuite.store.replies import Replies, reply_key
 
-_CONCURRENCY = 16
 # So many calls in a row that failed for good, none between that worked: the server is gone.
 _FAILURES_IN_A_ROW = 8
 _CHARACTERS_A_TOKEN = 4  # for the progress line only: the server alone can count
@@ -84,10 +83,15 @@ class RemoteInference:
 
         async def worker(model: OpenAIModel) -> None:
             nonlocal stopped, failures
-            while stopped is None and (item := next(todo, None)) is not None:
+            permit = Permit(model.pace)
+            while stopped is None:
+                await permit.take()
+                item = None if stopped else next(todo, None)
+                if item is None:
+                    break
                 key, request = item
                 try:
-                    reply = await model.ask(request)
+                    reply = await model.ask(request, permit)
                 except CallFailedError as error:
                     failed[key] = NoReply(str(error))
                     failures += 1
@@ -99,10 +103,11 @@ class RemoteInference:
                     failures = 0
                     self._replies.keep(key, self._endpoint.url, self._endpoint.model, reply)
                     self._progress.advance(_size(request))
+            permit.give("unsent")
 
         model = OpenAIModel(self._endpoint, self._patience)
         async with model, asyncio.TaskGroup() as group:
-            for _ in range(min(_CONCURRENCY, len(missing))):
+            for _ in range(min(MOST, len(missing))):
                 group.create_task(worker(model))
         have = self._replies.get(missing)
         for key in missing:

@@ -20,7 +20,9 @@ from evalsuite.remote import (
     PLAIN,
     CallFailedError,
     Endpoint,
+    Pace,
     Patience,
+    Permit,
     RemoteClient,
     ServerError,
     UnreadableError,
@@ -66,17 +68,22 @@ class OpenAIModel:
     async def __aexit__(self, *error: object) -> None:
         await self._client.__aexit__(*error)
 
-    async def ask(self, request: TextRequest) -> TextReply:
-        """The answer to one request.
+    @property
+    def pace(self) -> Pace:
+        """How many calls its server takes at once."""
+        return self._client.pace
+
+    async def ask(self, request: TextRequest, permit: Permit | None = None) -> TextReply:
+        """The answer to one request; a `permit` that holds a slot is used for it.
 
         Raises:
             CallFailedError: this request gets no answer; others may.
             ServerError: the server will answer none.
         """
         if request.continuation is not None:
-            return await self._score(request, request.continuation)
+            return await self._score(request, request.continuation, permit)
         path = CHAT if request.chat else PLAIN
-        loaded = await self._post(path, _body(self.endpoint, request))
+        loaded = await self._post(path, _body(self.endpoint, request), permit)
         try:
             return _answer(loaded, chat=request.chat)
         except _EXPECTED as error:
@@ -141,7 +148,7 @@ class OpenAIModel:
             return f"its log-probabilities of a prompt are not right: {reason}"
         return f"its log-probabilities of a prompt could not be proven right: {reason}"
 
-    async def _echo(self, text: str, new_tokens: int) -> Body:
+    async def _echo(self, text: str, new_tokens: int, permit: Permit | None = None) -> Body:
         return await self._post(
             PLAIN,
             {
@@ -152,11 +159,14 @@ class OpenAIModel:
                 "logprobs": 1,
                 "echo": True,
             },
+            permit,
         )
 
-    async def _score(self, request: TextRequest, continuation: str) -> TextReply:
+    async def _score(
+        self, request: TextRequest, continuation: str, permit: Permit | None
+    ) -> TextReply:
         whole = request.prompt + continuation
-        loaded = await self._echo(whole, 1)
+        loaded = await self._echo(whole, 1, permit)
         try:
             scored = _Scored.read(loaded, whole)
             try:
@@ -182,8 +192,8 @@ class OpenAIModel:
             is_greedy=all(scored.greedy[first:]),
         )
 
-    async def _post(self, path: Any, body: Body) -> Body:
-        return (await self._client.exchange(path, body))[1]
+    async def _post(self, path: Any, body: Body, permit: Permit | None = None) -> Body:
+        return (await self._client.exchange(path, body, permit=permit))[1]
 
 
 # ---- bodies --------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@
 
 from evalsuite.judge.answer_files import GivenAnswers, read_answers
 from evalsuite.judge.budget import CostEstimate, agree
-from evalsuite.judge.calls import estimate_questions
-from evalsuite.judge.client import Patience
+from evalsuite.judge.calls import check_affordable, estimate_calls, estimate_questions, plan_calls
+from evalsuite.judge.client import Patience, reach_judge
 from evalsuite.judge.fastchat import with_fastchat_prompts
 from evalsuite.judge.judges import JudgeSpec, check_budget, default_judge, resolve_judge
 from evalsuite.judge.matches import count_matches
@@ -39,16 +39,20 @@ __all__ = [
     "Rules",
     "agree",
     "answer_prompts",
+    "check_affordable",
     "check_budget",
     "count_matches",
     "default_judge",
     "demo_questions",
+    "estimate_calls",
     "estimate_questions",
     "is_plain",
     "judge_run",
     "load_preset",
     "load_prices",
     "own_questions",
+    "plan_calls",
+    "reach_judge",
     "read_answers",
     "read_questions",
     "references_beside",

@@ -13,10 +13,11 @@ from typing import Any
 from evalsuite.judge.budget import CostEstimate
 from evalsuite.judge.judges import JudgeSpec
 from evalsuite.judge.matches import count_matches, index_answers, make_matches
-from evalsuite.judge.prices import TokenCounter, token_counter
+from evalsuite.judge.prices import Price, TokenCounter, token_counter
 from evalsuite.judge.prompts import Preset, judge_messages, new_delimiter
 from evalsuite.judge.readers import INVALID, Reading
 from evalsuite.judge.records import Answers, Match, Question
+from evalsuite.records import UserError
 from evalsuite.store.judgments import Judgment, Judgments, judgment_key
 
 SAMPLE_DELIMITER = new_delimiter()  # as long as any other: prompts are measured with it
@@ -172,6 +173,36 @@ def worst_cost(spec: JudgeSpec, preset: Preset, messages: Sequence[Mapping[str, 
     return spec.price.cost(token_counter(spec.model).most(messages), preset.max_tokens)
 
 
+def check_affordable(
+    spec: JudgeSpec, preset: Preset, questions: Sequence[Question], budget: float | None
+) -> None:
+    """Refuses a budget that not even one call about empty answers fits into.
+
+    Raises:
+        UserError: it doesn't.
+    """
+    if budget is None or spec.price is None or spec.price == Price(0, 0):
+        return
+    blank = ("",)
+    cheapest = min(
+        worst_cost(
+            spec, preset, judge_messages(preset, question, 0, blank, blank, SAMPLE_DELIMITER)
+        )
+        for question in questions
+    )
+    if budget < cheapest:
+        raise UserError(
+            f"--budget {budget:g} is less than one call of {spec.name} may cost "
+            f"(${cheapest:.4f} at the prices of {spec.prices_of}), so that nothing could be "
+            "judged: allow more, or use --judge none"
+        )
+
+
+def counter_for(spec: JudgeSpec, judgments: Judgments) -> TokenCounter:
+    """The best there is to expect token counts by: tiktoken, the server's own, or a rule."""
+    return token_counter(spec.model).calibrated(*judgments.counts(spec.endpoint, spec.model))
+
+
 def estimate_calls(
     calls: Sequence[Call],
     judgments: Judgments,
@@ -182,7 +213,7 @@ def estimate_calls(
     """The bill for these calls, less what the store has. Nothing is sent."""
     distinct = list({call.key(0): call for call in calls}.values())
     found = judgments.get(all_keys(distinct, attempts))
-    counter = token_counter(spec.model)
+    counter = counter_for(spec, judgments)
     once = prompt = left = prompt_most = 0
     for call in distinct:
         done = read_attempts(call, found, attempts, preset)

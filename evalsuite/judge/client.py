@@ -13,9 +13,20 @@ from typing import Any
 from evalsuite.judge.judges import JudgeSpec
 from evalsuite.judge.letters import keep_probabilities
 from evalsuite.judge.records import Message
-from evalsuite.remote import CHAT, CallFailedError, Endpoint, Patience, RemoteClient, ServerError
+from evalsuite.records import UserError
+from evalsuite.remote import (
+    CHAT,
+    MOST,
+    CallFailedError,
+    Endpoint,
+    Patience,
+    Permit,
+    RemoteClient,
+    ServerError,
+)
+from evalsuite.remote.waiting import wait_for
 
-__all__ = ["CallFailedError", "ChatClient", "Patience", "Reply", "ServerError"]
+__all__ = ["CallFailedError", "ChatClient", "Patience", "Reply", "ServerError", "reach_judge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +46,28 @@ class Reply:
     lacks: str | None = None
 
 
+# Before a run: short, since nothing is lost yet, and a busy server may be slow with its list.
+_AT_FIRST = Patience(timeout=20.0, connect_tries=2)
+
+
+def reach_judge(spec: JudgeSpec, patience: Patience = _AT_FIRST) -> None:
+    """Makes sure that a judge's server is there and takes the key. Costs nothing.
+
+    Raises:
+        UserError: it isn't, or it doesn't.
+    """
+
+    async def check() -> None:
+        client = ChatClient(spec, temperature=0.0, max_tokens=1, patience=patience)
+        async with client:
+            await client.check()
+
+    try:
+        wait_for(check())
+    except ServerError as error:
+        raise UserError(f"--judge {spec.name}: {error}") from error
+
+
 class ChatClient(RemoteClient[Reply]):
     """One judge, for use inside one event loop; `async with` closes it."""
 
@@ -46,9 +79,11 @@ class ChatClient(RemoteClient[Reply]):
         max_tokens: int,
         patience: Patience,
         top_logprobs: int = 0,
+        concurrency: int = MOST,
     ) -> None:
         """`top_logprobs` above 0: a reply is its first token's rivals, see letters.py."""
-        super().__init__(Endpoint(spec.endpoint, spec.model, spec.key), patience, self._reply)
+        endpoint = Endpoint(spec.endpoint, spec.model, spec.key)
+        super().__init__(endpoint, patience, self._reply, concurrency)
         self._settings: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens}
         self._weighed = top_logprobs > 0
         if self._weighed:
@@ -60,11 +95,12 @@ class ChatClient(RemoteClient[Reply]):
         messages: Sequence[Message],
         begin: Callable[[], Awaitable[int]],
         settle: Callable[[int, bool], Awaitable[None]],
+        permit: Permit | None = None,
     ) -> tuple[int, Reply]:
         """The reply, and the number of the send that brought it; see `exchange`."""
         chat = [dict(message) for message in messages]
         body = {"model": self._model, "messages": chat, **self._settings}
-        return await self.exchange(CHAT, body, begin, settle)
+        return await self.exchange(CHAT, body, begin, settle, permit)
 
     def _reply(self, body: str) -> Reply:
         """The reply in a body; one that is no chat completion is kept as it is, unreadable."""

@@ -20,12 +20,15 @@ from evalsuite.judge.records import Answers, Message, Question
 from evalsuite.judge.table import JudgeResult, Table
 from evalsuite.progress import Progress
 from evalsuite.records import UserError, Verdict
+from evalsuite.remote import MOST, Permit
 from evalsuite.remote.waiting import wait_for
 from evalsuite.store import Store
 from evalsuite.store.judgments import Judgments
 
 # So many calls in a row that failed for good, none between that worked: the server is gone.
 _FAILURES_IN_A_ROW = 8
+# Workers that keep a reply, or wait after a refusal, hold no slot at the server.
+_WORKERS_A_SLOT = 2
 _LOCAL_CHUNK = 32  # games a local judge gets at once, and that a kill can cost
 
 
@@ -55,11 +58,14 @@ class LocalJudge:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How a judge is asked. `invalid_retries`: a reply without a verdict is asked for again."""
+    """How a judge is asked. `invalid_retries`: a reply without a verdict is asked for again.
+
+    `concurrency` is the most calls at once; how many there are adapts to the server.
+    """
 
     repeats: int = 1
     invalid_retries: int = 2
-    concurrency: int = 16
+    concurrency: int = MOST
     refresh: bool = False
     patience: Patience = Patience()
 
@@ -117,7 +123,10 @@ def judge_run(
         if limit is None and spec.paid and estimate.dollars_at_most is not None:
             # A yes was said to this much, and no more.
             limit = judgments.spent() + estimate.dollars_at_most * (1 + 1e-9)
-        wait_for(_play_remote(table, limit, progress, rules))
+        try:
+            wait_for(_play_remote(table, limit, progress, rules))
+        finally:
+            table.close()
     progress.finish()
     result = table.result(matches, estimate)
     if result.stopped and len(result.games) == result.failed:
@@ -135,22 +144,31 @@ async def _play_remote(table: Table, limit: float | None, progress: Progress, ru
     failures = 0
 
     async def worker(client: ChatClient) -> None:
+        permit = Permit(client.pace)
+        while table.stopped is None:
+            await permit.take()
+            # Workers share the iterator: each call is taken once. None is taken after a stop.
+            key = None if table.stopped else next(todo, None)
+            if key is None:
+                break
+            await one(client, key, permit)
+        permit.give("unsent")
+
+    async def one(client: ChatClient, key: bytes, permit: Permit) -> None:
         nonlocal failures
-        # Workers share the iterator: each call is taken once. None is taken after a stop.
-        while table.stopped is None and (key := next(todo, None)) is not None:
-            try:
-                await _settle_call(table, key, client, budget)
-                failures = 0
-                progress.advance(table.expected(key))
-            except CallFailedError as error:
-                table.errors[key] = str(error)
-                failures += 1
-                if failures == _FAILURES_IN_A_ROW:
-                    table.stopped = f"{error}; {failures} calls failed in a row: run again to go on"
-            except BudgetSpentError as error:
-                table.stopped = f"{error}; a larger --budget goes on from here"
-            except ServerError as error:
-                table.stopped = str(error)
+        try:
+            await _settle_call(table, key, client, budget, permit)
+            failures = 0
+            progress.advance(table.expected(key))
+        except CallFailedError as error:
+            table.errors[key] = str(error)
+            failures += 1
+            if failures == _FAILURES_IN_A_ROW:
+                table.stopped = f"{error}; {failures} calls failed in a row: run again to go on"
+        except BudgetSpentError as error:
+            table.stopped = f"{error}; a larger --budget goes on from here"
+        except ServerError as error:
+            table.stopped = str(error)
 
     client = ChatClient(
         table.spec,
@@ -158,13 +176,16 @@ async def _play_remote(table: Table, limit: float | None, progress: Progress, ru
         max_tokens=table.preset.max_tokens,
         patience=rules.patience,
         top_logprobs=table.preset.top_logprobs,
+        concurrency=rules.concurrency,
     )
     async with client, asyncio.TaskGroup() as group:
-        for _ in range(min(rules.concurrency, len(table.distinct))):
+        for _ in range(min(_WORKERS_A_SLOT * rules.concurrency, len(table.distinct))):
             group.create_task(worker(client))
 
 
-async def _settle_call(table: Table, key: bytes, client: ChatClient, budget: Budget) -> None:
+async def _settle_call(
+    table: Table, key: bytes, client: ChatClient, budget: Budget, permit: Permit
+) -> None:
     """Asks until there is a verdict or no attempt is left; each reply is kept as it comes."""
     call = table.distinct[key]
     verdict: Verdict = "invalid"
@@ -184,7 +205,8 @@ async def _settle_call(table: Table, key: bytes, client: ChatClient, budget: Bud
             table.judgments.settle(number, cost)
             await budget.settle(worst, cost)
 
-        number, reply = await client.ask(messages, begin, settle)
+        number, reply = await client.ask(messages, begin, settle, permit)
+        table.count(sum(len(message["content"]) for message in messages), reply.prompt_tokens)
         verdict, cost = table.keep(number, key, call, delimiter, reply, worst)
         await budget.settle(worst, cost)
         if reply.lacks:

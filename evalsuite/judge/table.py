@@ -14,6 +14,7 @@ from evalsuite.judge.calls import (
     Call,
     Standing,
     all_keys,
+    counter_for,
     estimate_calls,
     read_attempts,
     reading_of,
@@ -21,7 +22,6 @@ from evalsuite.judge.calls import (
 from evalsuite.judge.client import Reply
 from evalsuite.judge.games import judged_game
 from evalsuite.judge.judges import JudgeSpec
-from evalsuite.judge.prices import token_counter
 from evalsuite.judge.prompts import Preset
 from evalsuite.judge.records import Match
 from evalsuite.records import Game, Verdict
@@ -67,7 +67,8 @@ class Table:
         self._keys = [call.key(0) for call in calls]
         self.distinct = dict(zip(self._keys, calls, strict=True))
         self._found = judgments.get(all_keys(self.distinct.values(), self.attempts))
-        self._counter = token_counter(spec.model)
+        self._counter = counter_for(spec, judgments)
+        self._counted = [0, 0, 0]  # calls, characters and tokens of the prompts of this start
         self._expected: dict[bytes, int] = {}
         self.begun_with = {key for key in self.distinct if self.standing(key).settled}
         self.errors: dict[bytes, str] = {}
@@ -95,6 +96,19 @@ class Table:
             messages = self.distinct[key].messages(self.preset, SAMPLE_DELIMITER)
             self._expected[key] = self._counter.expected(messages)
         return self._expected[key]
+
+    def count(self, characters: int, prompt_tokens: int | None) -> None:
+        """Notes what the server counted in a prompt of so many characters."""
+        if prompt_tokens:
+            more = (1, characters, prompt_tokens)
+            self._counted = [a + b for a, b in zip(self._counted, more, strict=True)]
+
+    def close(self) -> None:
+        """Keeps what the server counted, for the estimates of later runs."""
+        calls, characters, tokens = self._counted
+        if calls:
+            where = (self.spec.endpoint, self.spec.model)
+            self.judgments.keep_counts(*where, calls, characters, tokens)
 
     def keep(
         self, number: int, key: bytes, call: Call, delimiter: str, reply: Reply, worst: float

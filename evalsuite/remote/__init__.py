@@ -13,6 +13,7 @@ from evalsuite.remote.client import (
     ServerError,
     UnreadableError,
 )
+from evalsuite.remote.concurrency import MOST, Pace, Permit, pace_of
 from evalsuite.remote.endpoint import (
     OPENAI_HOST,
     OPENAI_KEY,
@@ -26,13 +27,16 @@ from evalsuite.remote.endpoint import (
 
 __all__ = [
     "CHAT",
+    "MOST",
     "OPENAI_HOST",
     "OPENAI_KEY",
     "OPENAI_URL",
     "PLAIN",
     "CallFailedError",
     "Endpoint",
+    "Pace",
     "Patience",
+    "Permit",
     "RemoteClient",
     "ServerError",
     "UnreadableError",
@@ -40,4 +44,5 @@ __all__ = [
     "is_this_machine",
     "key_for_other",
     "key_from",
+    "pace_of",
 ]

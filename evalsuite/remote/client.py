@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
 
 from evalsuite.records import UserError
+from evalsuite.remote.concurrency import MOST, Outcome, Pace, Permit, pace_of
 from evalsuite.remote.endpoint import OPENAI_URL, Endpoint, is_this_machine
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ _HEADERS = frozenset(
     | {"x-stainless-raw-response"}
 )
 _OPENAI_HEADERS = _HEADERS | {"openai-organization", "openai-project"}
+# Exceptions of httpx and aiohttp by name, since either package may be the one that sends.
+_NOT_REACHED = frozenset(
+    ("ConnectError", "ProxyError", "ClientConnectorError", "ConnectionTimeoutError")
+)
+_CUT = frozenset(("ServerDisconnectedError", "ClientOSError", "ClientPayloadError"))
 _SHOWN = 160  # characters of a server's message in an error line
 
 
@@ -57,6 +63,14 @@ class Patience:
     first_wait: float = 1.0
     longest_backoff: float = 30.0
     longest_wait: float = 300.0
+
+    def backoff(self, times: int) -> float:
+        """Seconds to wait after failing so many times (1 is the first), randomly shortened.
+
+        Calls that failed together would else come back in the same instant.
+        """
+        backoff = min(self.first_wait * 2 ** min(max(times, 1) - 1, 20), self.longest_backoff)
+        return backoff * random.uniform(0.5, 1.0)
 
 
 class CallFailedError(Exception):
@@ -93,11 +107,16 @@ class RemoteClient(Generic[_Read]):
     """One endpoint and model, for use inside one event loop; `async with` closes it.
 
     `read` turns the text of an answer into what is wanted of it; where it raises UnreadableError,
-    the call is sent again.
+    the call is sent again. `concurrency` is the most calls at once; how many there are adapts to
+    the server, and all clients of one endpoint and model have that in common.
     """
 
     def __init__(
-        self, endpoint: Endpoint, patience: Patience, read: Callable[[str], _Read]
+        self,
+        endpoint: Endpoint,
+        patience: Patience,
+        read: Callable[[str], _Read],
+        concurrency: int = MOST,
     ) -> None:
         import openai
 
@@ -109,7 +128,7 @@ class RemoteClient(Generic[_Read]):
             base_url=spec.url,
             max_retries=0,
             timeout=patience.timeout,
-            http_client=openai.DefaultAsyncHttpxClient(
+            http_client=_http_client(
                 # Another host must be named by a person, not by a server.
                 follow_redirects=False,
                 # A proxy can't reach this machine's own servers as this process does.
@@ -118,7 +137,8 @@ class RemoteClient(Generic[_Read]):
             ),
         )
         self._reached = False
-        self._not_before = 0.0
+        self._rate_refusals = 0  # in a row, of all calls
+        self.pace: Pace = pace_of(spec.url, spec.model, concurrency)
 
     async def __aenter__(self) -> Self:
         return self
@@ -132,32 +152,74 @@ class RemoteClient(Generic[_Read]):
         body: Mapping[str, Any],
         begin: Callable[[], Awaitable[int]] = _unnumbered,
         settle: Callable[[int, bool], Awaitable[None]] = _unsettled,
+        permit: Permit | None = None,
     ) -> tuple[int, _Read]:
         """What `path` answers to `body`, and the number of the send that brought it.
 
         `begin` is awaited before each send and returns its number. `settle` is awaited after each
         send that brought nothing, with whether it may have been billed; the one that brought the
-        reply is the caller's to settle.
+        reply is the caller's to settle. A `permit` that holds a slot is used for the first send;
+        none is held afterwards.
 
         Raises:
             CallFailedError: it was tried as often as patience allows, or the server refuses it.
             ServerError: the server will answer no call.
         """
+        permit = permit or Permit(self.pace)
         counts = {"rate": 0, "again": 0, "unreached": 0}
+        ending: Outcome = "unsent"
+        try:
+            while True:
+                await permit.take(first=counts["rate"] > 0)
+                number = await begin()
+                began = time.monotonic()
+                outcome = await self._send(path, body)
+                ending = "failed"
+                if not isinstance(outcome, _Trouble):
+                    self._rate_refusals = 0
+                    permit.give("answered", time.monotonic() - began)
+                    return number, outcome
+                await settle(number, outcome.billed)
+                if outcome.kind == "fatal":
+                    raise ServerError(outcome.reason)
+                if outcome.kind == "refused":
+                    raise CallFailedError(outcome.reason)
+                counts[outcome.kind] += 1
+                self._check_patience(outcome, counts)
+                await self._back_off(outcome, counts[outcome.kind], permit)
+        finally:
+            permit.give(ending)
+
+    async def check(self) -> None:
+        """Asks for the server's list of models, which costs nothing: is it there, is the key right?
+
+        Whatever else it answers proves nothing: not every server has such a list, and not every
+        key may see it.
+
+        Raises:
+            ServerError: nobody answers at this address, or the key is refused.
+        """
+        import openai
+
+        unreached = 0
         while True:
-            await self._wait_for_gate()
-            number = await begin()
-            outcome = await self._send(path, body)
-            if not isinstance(outcome, _Trouble):
-                return number, outcome
-            await settle(number, outcome.billed)
-            if outcome.kind == "fatal":
-                raise ServerError(outcome.reason)
-            if outcome.kind == "refused":
-                raise CallFailedError(outcome.reason)
-            counts[outcome.kind] += 1
-            self._check_patience(outcome, counts)
-            await self._back_off(outcome, counts[outcome.kind])
+            try:
+                async with asyncio.timeout(self._patience.timeout):
+                    await self._client.get("/models", cast_to=object)
+            except openai.APIStatusError as error:
+                # OpenAI says 401 to a good key, too, when it was made without this right.
+                if error.status_code == 401 and "scope" not in _message(error):
+                    raise ServerError(self._status_trouble(error).reason) from error
+                return
+            except Exception as error:
+                trouble = self._no_answer(error)
+                if trouble.kind != "unreached" or trouble.billed:
+                    return
+                unreached += 1
+                self._check_patience(trouble, {"unreached": unreached, "again": 0, "rate": 0})
+                await asyncio.sleep(self._patience.backoff(unreached))
+            else:
+                return
 
     # ---- one send
 
@@ -177,23 +239,36 @@ class RemoteClient(Generic[_Read]):
                     plain = self._client.completions.with_raw_response
                     raw = await plain.create(model="", prompt="", extra_body=body)
                 text = raw.text
-        except (TimeoutError, openai.APITimeoutError):
-            return self._connection_trouble("gave no answer in time", billed=True)
         except openai.APIStatusError as error:
             self._reached = True
             return self._status_trouble(error)
-        except openai.APIConnectionError as error:
-            cause = error.__cause__
-            if type(cause).__name__ in ("ConnectError", "ConnectTimeout", "ProxyError"):
-                return self._connection_trouble(f"cannot be reached ({self.clean(str(cause))})")
-            self._reached = True
-            return self._connection_trouble("cut the connection", billed=True)
+        except Exception as error:
+            return self._no_answer(error)
         self._reached = True
         try:
             return self._read(text)
         except UnreadableError as error:
             where = self._spec.url
             return _Trouble(f"{where} answered what can't be read ({error})", "again", True)
+
+    def _no_answer(self, error: Exception) -> _Trouble:
+        """What became of a send that no answer came to, by the causes of its exception."""
+        import openai
+
+        causes = list(_causes(error))
+        names = {name for cause in causes for name in _class_names(cause)}
+        if not names & {"APIConnectionError", "TimeoutError", "ClientError"}:
+            raise error
+        if names & _NOT_REACHED or (
+            # The aiohttp transport calls every broken connection a timeout of connecting.
+            "ConnectTimeout" in names and "ClientConnectionError" not in names
+        ):
+            last = self.clean(str(causes[-1]))
+            return self._connection_trouble(f"cannot be reached ({last})")
+        if names & _CUT or not isinstance(error, TimeoutError | openai.APITimeoutError):
+            self._reached = True
+            return self._connection_trouble("cut the connection", billed=True)
+        return self._connection_trouble("gave no answer in time", billed=True)
 
     def _status_trouble(self, error: openai.APIStatusError) -> _Trouble:
         status, where = error.status_code, self._spec.url
@@ -244,21 +319,25 @@ class RemoteClient(Generic[_Read]):
         if counts["rate"] >= patience.rate_tries:
             raise CallFailedError(f"{trouble.reason}, {counts['rate']} times")
 
-    async def _back_off(self, trouble: _Trouble, times: int) -> None:
-        backoff = min(
-            self._patience.first_wait * 2 ** min(times - 1, 20), self._patience.longest_backoff
-        )
-        # Waiting calls would all come back in the same instant without some randomness.
-        wait = backoff * random.uniform(0.5, 1.0) if trouble.wait is None else trouble.wait
-        if trouble.wait is not None or trouble.kind == "rate":
-            # The limit holds for every call, so nobody sends before it is over.
-            self._not_before = max(self._not_before, time.monotonic() + wait)
-        else:
-            await asyncio.sleep(wait)
-
-    async def _wait_for_gate(self) -> None:
-        while (wait := self._not_before - time.monotonic()) > 0:
-            await asyncio.sleep(wait + random.uniform(0, min(0.1 * wait, 1.0)))
+    async def _back_off(self, trouble: _Trouble, times: int, permit: Permit) -> None:
+        backoff = self._patience.backoff(times)
+        if trouble.kind == "rate":
+            self._rate_refusals += 1
+            permit.give("refused", wait=trouble.wait)
+            if trouble.wait is None:
+                if self.pace.shut_out:  # nothing gets through: nobody else need try meanwhile
+                    everyone = self._patience.backoff(self._rate_refusals // self.pace.limit)
+                    self.pace.close_until(time.monotonic() + everyone)
+                await asyncio.sleep(backoff)
+            return
+        if trouble.wait is not None:
+            # The server asks everybody to wait, so nobody sends before it is over.
+            self.pace.close_until(time.monotonic() + trouble.wait)
+            permit.give("failed")
+            return
+        # The slot is kept meanwhile: a server in trouble is not helped by other calls.
+        await asyncio.sleep(backoff)
+        permit.give("failed")
 
     # ---- what leaves and what is shown
 
@@ -279,6 +358,30 @@ class RemoteClient(Generic[_Read]):
             return text
         line = " ".join(text.split())
         return line if len(line) <= limit else line[:limit] + "…"
+
+
+def _http_client(**settings: Any) -> Any:
+    """The package's own HTTP client, over aiohttp where that is there: half the work a call.
+
+    httpx's own pool looks through all of its connections for each request.
+    """
+    import openai
+
+    try:
+        return openai.DefaultAioHttpClient(**settings)
+    except (AttributeError, RuntimeError):  # an openai of an earlier year, or without its extra
+        return openai.DefaultAsyncHttpxClient(**settings)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and what caused it, outermost first."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _class_names(error: BaseException) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
 
 
 def _message(error: openai.APIStatusError) -> str:

@@ -29,6 +29,10 @@ CREATE TABLE IF NOT EXISTS judge_calls (
     number INTEGER PRIMARY KEY, run TEXT NOT NULL, key BLOB NOT NULL, reserved REAL NOT NULL,
     cost REAL, begun REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS judge_calls_run ON judge_calls (run);
+CREATE TABLE IF NOT EXISTS judge_counts (
+    endpoint TEXT NOT NULL, requested TEXT NOT NULL, calls INTEGER NOT NULL,
+    characters INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL,
+    PRIMARY KEY (endpoint, requested)) WITHOUT ROWID;
 """
 
 
@@ -144,3 +148,26 @@ class Judgments:
             (self._run,),
         ).fetchone()
         return float(row[0])
+
+    # ---- what a server counts
+
+    def keep_counts(
+        self, endpoint: str, requested: str, calls: int, characters: int, prompt_tokens: int
+    ) -> None:
+        """Adds what a server counted in prompts of so many characters."""
+        self._db.execute(
+            "INSERT INTO judge_counts VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (endpoint, requested) DO UPDATE SET calls = calls + excluded.calls, "
+            "characters = characters + excluded.characters, "
+            "prompt_tokens = prompt_tokens + excluded.prompt_tokens",
+            (endpoint, requested, calls, characters, prompt_tokens),
+        )
+
+    def counts(self, endpoint: str, requested: str) -> tuple[int, int, int]:
+        """Calls, characters and prompt tokens that a server has counted in all runs."""
+        row = self._db.execute(
+            "SELECT calls, characters, prompt_tokens FROM judge_counts "
+            "WHERE endpoint = ? AND requested = ?",
+            (endpoint, requested),
+        ).fetchone()
+        return (0, 0, 0) if row is None else (int(row[0]), int(row[1]), int(row[2]))

@@ -72,11 +72,16 @@ class JudgeServer:
         choose: Callable[[int, dict[str, Any]], str] | None = None,
         hang: float = 3.0,
         port: int = 0,
+        lists: Sequence[str] | None = (MODEL,),
+        count: Callable[[str], int] = lambda text: len(text) // 4,
+        reply_tokens: int | None = None,
     ) -> None:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.behaviours = list(behaviours)
         self.reply, self.key, self.delay, self.choose, self.hang = reply, key, delay, choose, hang
+        self.count, self.reply_tokens = count, reply_tokens
+        self.lists = lists  # the models it names; None: it has no such list
         self.served: list[str] = []  # the behaviour of each request, in order
         self.times: list[float] = []
         self.usage_total = [0, 0]
@@ -125,6 +130,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+    def do_GET(self) -> None:
+        judge = self.judge
+        if judge.lists is None:
+            self._json(404, {"error": {"message": "no such path"}})
+        elif judge.key and self.headers.get("authorization") != f"Bearer {judge.key}":
+            self._json(401, {"error": {"message": "Incorrect API key"}})
+        else:
+            self._json(200, {"object": "list", "data": [{"id": name} for name in judge.lists]})
 
     def do_POST(self) -> None:
         judge = self.judge
@@ -190,6 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         self, text: str | dict[str, float], body: dict[str, Any], finish: str = "stop"
     ) -> bytes:
         """A completion of `text`, or of one token by its probabilities where these were asked."""
+        judge = self.judge
         logprobs = None
         if not isinstance(text, str):
             weights, text = text, max(text, key=lambda token: text[token])
@@ -198,9 +213,11 @@ class _Handler(BaseHTTPRequestHandler):
                 top = [{"token": t, "logprob": math.log(p)} for t, p in weights.items()]
                 top.sort(key=lambda one: -one["logprob"])
                 logprobs = {"content": [{**top[0], "top_logprobs": top[: body["top_logprobs"]]}]}
-        prompt = sum(len(message["content"]) for message in body["messages"]) // 4
-        usage = {"prompt_tokens": prompt, "completion_tokens": max(1, len(text) // 4)}
-        with self.judge._lock:
+        with judge._lock:
+            prompt = judge.count("".join(message["content"] for message in body["messages"]))
+            told = judge.reply_tokens or max(1, judge.count(text))
+        usage = {"prompt_tokens": prompt, "completion_tokens": told}
+        with judge._lock:
             self.judge.usage_total[0] += usage["prompt_tokens"]
             self.judge.usage_total[1] += usage["completion_tokens"]
         message = {"role": "assistant", "content": text}

@@ -56,12 +56,11 @@ def test_a_server_judges_the_demo_models_and_is_asked_once(tmp_path: Path, quest
         assert len(server.requests) == asked
 
 
-def test_without_a_server_the_scores_are_kept_and_the_judge_is_named(
+def test_a_server_that_goes_away_leaves_the_scores_and_is_named(
     tmp_path: Path, questions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with JudgeServer() as server:
-        url = server.url
-    assert run(tmp_path, f"openai:judge@{url}", questions) == 4
+    with JudgeServer(choose=lambda number, body: "404:gone") as server:
+        assert run(tmp_path, f"openai:judge@{server.url}", questions) == 4
     shown = capsys.readouterr().err
     assert shown.count("failed: judge") == 1
     assert shown.count("\n") == 1
@@ -69,6 +68,67 @@ def test_without_a_server_the_scores_are_kept_and_the_judge_is_named(
     assert saved["failed"][0]["stage"] == "judge"
     assert all(model["tasks"] for model in saved["models"])
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+SECRET = "own-key-of-a-test"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        ("gone", "is a server running there"),
+        ("key", "check the key"),
+        ("budget 0", "less than one call"),
+        ("budget 0.0001", "less than one call"),
+    ],
+)
+def test_what_would_fail_after_the_models_is_found_before_them(
+    tmp_path: Path,
+    questions: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: str,
+    said: str,
+) -> None:
+    monkeypatch.setenv("OWN_KEY", SECRET)
+    with JudgeServer(key="another" if trouble == "key" else SECRET) as server:
+        url = server.url
+        flags = ["--api-key-env", "OWN_KEY"]
+        if trouble.startswith("budget"):
+            flags += ["--budget", trouble.split()[1]]
+        if trouble != "gone":
+            assert run(tmp_path, f"openai:gpt-4@{url}", questions, *flags) == 2
+        assert not server.requests
+    if trouble == "gone":
+        assert run(tmp_path, f"openai:gpt-4@{url}", questions, *flags) == 2
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert shown.count("\n") == 1
+    assert SECRET not in shown
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_server_without_a_list_of_models_is_asked_all_the_same(
+    tmp_path: Path, questions: Path
+) -> None:
+    with JudgeServer(lists=None) as server:
+        assert run(tmp_path, f"openai:judge@{server.url}", questions) == 0
+
+
+def test_prices_of_ones_own_make_the_bill(
+    tmp_path: Path, questions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "prices.yaml"
+    table.write_text("as_of: 2031-02-03\nmodels: {my-judge: {input: 100, output: 1000}}\n")
+    with JudgeServer() as server:
+        flags = ("--judge-prices", str(table), "--budget", "50")
+        assert run(tmp_path, f"openai:my-judge@{server.url}", questions, *flags) == 0
+        prompt, completion = server.usage_total
+        cost = sum(game["cost"] for game in games(tmp_path))
+        assert cost == pytest.approx((prompt * 100 + completion * 1000) / 1e6)
+        (tmp_path / "prices.yaml").write_text("models: 3\n")
+        assert run(tmp_path, f"openai:my-judge@{server.url}", questions, *flags) == 2
+    assert "is no price table" in capsys.readouterr().err
 
 
 def test_a_run_that_its_budget_stopped_goes_on_and_spends_no_more_than_it(
