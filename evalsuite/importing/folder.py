@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite import __version__
+from evalsuite.audit_evidence import named_evidence
 from evalsuite.files import safe_name, write_atomically
 from evalsuite.importing.formats import read_format
-from evalsuite.importing.published import Published
+from evalsuite.importing.published import Published, in_order
 from evalsuite.leaderboard import aggregate, write_leaderboard
 from evalsuite.leaderboard.judges import JudgeSummary, judge_summary, with_judges
 from evalsuite.records import Leaderboard, UserError
@@ -54,8 +55,15 @@ def import_run(format_name: str, path: Path, output: Path) -> Imported:
         folders = _folders(published.models)
         _write(folder.path, published, folders)
         board = aggregate(published.results, (), published.models, seed=SEED)
+        evidence = named_evidence(
+            in_order([game.judge for game in published.games]),
+            published.models,
+            published.questions,
+            published.answers,
+        )
         judged = _without_places(
-            judge_summary(published.games, published.models, seed=SEED), published
+            judge_summary(published.games, published.models, seed=SEED, evidence=evidence),
+            published,
         )
         board = with_judges(board, judged)
         write_leaderboard(folder.path, board)

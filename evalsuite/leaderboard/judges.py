@@ -15,13 +15,9 @@ from evalsuite.leaderboard.audit import audit_of
 from evalsuite.leaderboard.evidence import (
     NO_EVIDENCE,
     Evidence,
-    Kin,
-    against_labels,
     between_judges,
     bounds_of,
-    family_of,
     served_by,
-    spread_of,
 )
 from evalsuite.leaderboard.lengths import length_controlled
 from evalsuite.records import Game, Leaderboard, QuestionId
@@ -122,13 +118,8 @@ def judge_summary(
         pairs += _pairs(judge, played, decisions, seed)
         controlled, refused = length_controlled(decisions)
         audit[judge] = {
-            **audit_of(played),
+            **audit_of(played, decisions, judge, evidence, seed),
             "length_control": refused,
-            "win_rate_spread": spread_of(decisions),
-            "own_family": family_of(
-                decisions, evidence.kin.get(judge, Kin()), evidence.labels, seed
-            ),
-            "labels": against_labels(played, decisions, evidence.labels, seed),
             "served": served_by(its),
         }
         scores, problem = _scores(played, decisions, models, seed) if played else ({}, None)
@@ -142,6 +133,11 @@ def judge_summary(
                 by_model[model][judge]["constant_answers"] = same.record()
         if problem:
             notes.append(f"{judge}: {problem}")
+        if (held := audit[judge]["labels"]) and held["unmatched"]:
+            notes.append(
+                f"{judge}: {held['unmatched']} of {held['labels']} labels are of no comparison "
+                "that it decided, and are left out"
+            )
     others = between_judges(by_judge, seed)
     audit = {judge: {**its, "judges": others[judge]} for judge, its in audit.items()}
     return JudgeSummary(by_model, tuple(pairs), audit, tuple(notes))
