@@ -117,7 +117,7 @@ def _prepare_judge(
         return JudgePlan(spec, checkable)
     if spends and spec.paid and config.budget is None and not sys.stdin.isatty():
         agree(estimate(config, spec, questions, len(models)), spec.name, None, paid=True)
-    return JudgePlan(spec, questions, _local_judge(spec, config) if spec.kind == "local" else None)
+    return JudgePlan(spec, questions, local_judge(spec, config) if spec.kind == "local" else None)
 
 
 def estimate(
@@ -128,7 +128,12 @@ def estimate(
     return estimate_questions(questions, models, spec, preset, repeats=config.judge_repeats)
 
 
-def _local_judge(spec: JudgeSpec, config: RunConfig) -> LocalModel:
+def local_judge(spec: JudgeSpec, config: RunConfig) -> LocalModel:
+    """A judge's model on this machine, made sure of.
+
+    Raises:
+        UserError: it can't be had, or has no prompt format for conversations.
+    """
     model = replace(resolve_models([spec.model])[0], label="judge")
     found, missing = locate_all([model])
     if missing:
