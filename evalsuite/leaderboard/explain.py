@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from evalsuite.leaderboard.aggregate import capability_tasks, enters_a_mean
 from evalsuite.records import Leaderboard, ModelScore
 
+_MOST_NAMES = 4
+
 
 def explain(leaderboard: Leaderboard, capability_of: Mapping[str, str]) -> tuple[str, ...]:
     """Why capabilities, overall scores and ranks are null; nothing to say gives no sentences.
@@ -88,15 +90,22 @@ def family_warning(judge: str, family: str, members: Mapping[str, str]) -> str:
     taught = [name for name, how in members.items() if how != "weights"]
     parts = []
     if own:
-        parts.append(f"{listing(own)} {'is' if len(own) == 1 else 'are'} of the same family")
+        parts.append(f"{some(own)} {'is' if len(own) == 1 else 'are'} of the same family")
     if taught:
         parts.append(
-            f"{listing(taught)} {'was' if len(taught) == 1 else 'were'} trained on its answers"
+            f"{some(taught)} {'was' if len(taught) == 1 else 'were'} trained on its answers"
         )
     return (
         f"The judge {judge} judges its own ({family}): {'; '.join(parts)}. Judges tend to favour "
         "what sounds like themselves."
     )
+
+
+def some(names: Sequence[str]) -> str:
+    """All names where they are few, else the first of them and how many more."""
+    if len(names) <= _MOST_NAMES:
+        return listing(names)
+    return listing([*names[:_MOST_NAMES], f"{len(names) - _MOST_NAMES} more"])
 
 
 def listing(words: Sequence[str]) -> str:

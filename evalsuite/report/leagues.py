@@ -12,7 +12,7 @@ from typing import Any
 from evalsuite.leaderboard import Run
 from evalsuite.leaderboard.merge import Origin
 from evalsuite.records import Game, Leaderboard
-from evalsuite.report import judge_words, words
+from evalsuite.report import audit_words, judge_words, words
 from evalsuite.report.charts import Scale
 from evalsuite.report.view import (
     CategoryRow,
@@ -138,6 +138,8 @@ def _league(
         alone=judge_words.scored_alone(
             [labels.get(n, n) for n in names], [numbers[n] for n in names]
         ),
+        bounds=audit_words.bounds([labels.get(n, n) for n in names], [numbers[n] for n in names]),
+        marks=audit_words.marks(judge, audit),
     )
 
 

@@ -191,6 +191,8 @@ class League:
     cost: str
     controlled: str  # what the win rates at equal length are, or why there are none
     alone: str  # what answers scored alone came to
+    bounds: str = ""  # what comparisons without a verdict could have made of the win rates
+    marks: tuple[str, ...] = ()  # what makes its verdicts doubtful as a whole
 
 
 @dataclass(frozen=True, slots=True)
