@@ -69,11 +69,12 @@ def named_evidence(
     models: Sequence[str],
     questions: Sequence[Question],
     answers: Mapping[str, Sequence[Answer]],
+    labels: Sequence[Label] = (),
 ) -> Evidence:
     """The evidence of judgments made elsewhere, where judges and models are names."""
     names = {model: (model,) for model in models}
     same = {model: sameness_of(questions, given) for model, given in answers.items() if given}
-    return Evidence((), {judge: _kin((judge,), names) for judge in judges}, same)
+    return Evidence(labels, {judge: _kin((judge,), names) for judge in judges}, same)
 
 
 def sameness_of(questions: Sequence[Question], answers: Sequence[Answer]) -> Sameness:

@@ -124,6 +124,7 @@ def _make_parser() -> argparse.ArgumentParser:
     imported.add_argument(
         "--output", metavar="DIR", type=Path, required=True, help="folder for the run"
     )
+    _add_flags(imported, ("judge_labels",))
     imported.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     compare = _command(
         parsers, "compare", "is a run worse than its baseline? exit code 1 if so", commands.compare

@@ -130,7 +130,10 @@ def report(options: argparse.Namespace) -> int:
 def import_(options: argparse.Namespace) -> int:
     from evalsuite.importing import import_run
 
-    done = import_run(options.format, options.path.expanduser(), options.output.expanduser())
+    labels = None if options.judge_labels is None else Path(options.judge_labels).expanduser()
+    done = import_run(
+        options.format, options.path.expanduser(), options.output.expanduser(), labels
+    )
     for note in done.notes:
         print(f"note: {note}", file=sys.stderr)
     print(done.report)

@@ -65,11 +65,11 @@ def judged_with_care(leaderboard: Leaderboard) -> tuple[str, ...]:
         said = (its.get("constant_answers") or {} for its in model.judges.values())
         same = next((its for its in said if its.get("flagged")), None)
         if same is not None:
-            text = f"“{same['text']}”" if same.get("text") else "empty"
+            text = f"“{same['text']}”" if same.get("text") else "an empty one."
             notes.append(
                 f"{model.name} gave (nearly) the same answer to {100 * same['share']:.0f} % of "
                 f"{same['questions']} different questions: its judged games say nothing of its "
-                f"quality. The answer: {text}."
+                f"quality. The answer: {text}"
             )
     for judge, audit in leaderboard.judge_audit.items():
         if len(served := audit.get("served") or {}) > 1:

@@ -25,15 +25,29 @@ def more_lines(numbers: Mapping[str, Any]) -> tuple[AuditLine, ...]:
     )
 
 
-def marks(judge: str, numbers: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the reader of this judge's league has to know before its numbers."""
-    served = numbers.get("served") or {}
-    if len(served) < 2:
-        return ()
-    return (
-        f"{judge} was {words.plural(len(served), 'model')} in this run: its server answered as "
-        f"{words.listing([f'{name} ({count:,} games)' for name, count in served.items()])}.",
-    )
+def marks(
+    judge: str,
+    audit: Mapping[str, Any],
+    labels: Sequence[str],
+    numbers: Sequence[Mapping[str, Any]],
+) -> tuple[str, ...]:
+    """What a reader has to know before a league's numbers; nothing where all is well."""
+    found = []
+    for label, its in zip(labels, numbers, strict=True):
+        same = its.get("constant_answers") or {}
+        if same.get("flagged"):
+            found.append(
+                f"{label} gave (nearly) the same answer to {_percent(same['share'])} of "
+                f"{same['questions']} different questions. What it won here is not quality."
+            )
+    served = audit.get("served") or {}
+    if len(served) > 1:
+        parts = [f"{name} ({count:,} games)" for name, count in served.items()]
+        found.append(
+            f"{judge} was {words.plural(len(served), 'model')} in this run: its server answered "
+            f"as {words.listing(parts)}."
+        )
+    return tuple(found)
 
 
 def bounds(labels: Sequence[str], numbers: Sequence[Mapping[str, Any]]) -> str:

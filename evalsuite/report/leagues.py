@@ -139,7 +139,9 @@ def _league(
             [labels.get(n, n) for n in names], [numbers[n] for n in names]
         ),
         bounds=audit_words.bounds([labels.get(n, n) for n in names], [numbers[n] for n in names]),
-        marks=audit_words.marks(judge, audit),
+        marks=audit_words.marks(
+            judge, audit, [labels.get(n, n) for n in names], [numbers[n] for n in names]
+        ),
     )
 
 
