@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evalsuite.config import RunConfig
-from evalsuite.judge import Answer, Question
+from evalsuite.judge import Answer, JudgeSpec, Question
 from evalsuite.judge.references import is_right
 from evalsuite.judging import JudgePlan
 from evalsuite.leaderboard.constant import GivenAnswer, Sameness, sameness
@@ -34,7 +34,7 @@ def family_notes(judges: Sequence[JudgePlan], models: Sequence[ModelSpec]) -> tu
     """A warning for every judge that is to judge its own family, before anything is run."""
     found = []
     for plan in judges:
-        kin = _kin((plan.spec.model, plan.spec.name), _names(models))
+        kin = _kin_of(plan.spec, (), _names(models), models)
         if plan.plays and kin.members:
             found.append(family_warning(plan.spec.name, str(kin.family), kin.members))
     return tuple(found)
@@ -55,9 +55,7 @@ def gather(
     """
     names = {**{model: (model,) for model in answers}, **_names(models)}
     kin = {
-        plan.spec.name: _kin(
-            (*served.get(plan.spec.name, ()), plan.spec.model, plan.spec.name), names
-        )
+        plan.spec.name: _kin_of(plan.spec, served.get(plan.spec.name, ()), names, models)
         for plan in judges
     }
     same = {model: sameness_of(questions, given) for model, given in answers.items()}
@@ -74,7 +72,8 @@ def named_evidence(
     """The evidence of judgments made elsewhere, where judges and models are names."""
     names = {model: (model,) for model in models}
     same = {model: sameness_of(questions, given) for model, given in answers.items() if given}
-    return Evidence(labels, {judge: _kin((judge,), names) for judge in judges}, same)
+    kin = {j: _kin((j,), names, [model for model in models if model == j]) for j in judges}
+    return Evidence(labels, kin, same)
 
 
 def sameness_of(questions: Sequence[Question], answers: Sequence[Answer]) -> Sameness:
@@ -106,8 +105,20 @@ def _names(models: Sequence[ModelSpec]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _kin(judge: Sequence[str], models: Mapping[str, Sequence[str]]) -> Kin:
+def _kin_of(
+    judge: JudgeSpec,
+    served: Sequence[str],
+    names: Mapping[str, Sequence[str]],
+    models: Sequence[ModelSpec],
+) -> Kin:
+    local = judge.kind == "local"
+    own = (Path(judge.model).name,) if local else (*served, judge.model, judge.name)
+    itself = [spec.label for spec in models if spec.source in (judge.model, judge.name)]
+    return _kin(own, names, itself)
+
+
+def _kin(judge: Sequence[str], models: Mapping[str, Sequence[str]], itself: Sequence[str]) -> Kin:
     """The judge's family and its members; a model that judges itself is one, whatever its name."""
     family, members = relations(judge, models)
-    itself = {label: "weights" for label, names in models.items() if {*names} & {*judge} - {""}}
-    return Kin(family or ("the same model" if itself else None), {**members, **itself})
+    same = dict.fromkeys(itself, "weights")
+    return Kin(family or ("the same model" if same else None), {**members, **same})
