@@ -30,11 +30,17 @@ def labels_of(config: RunConfig) -> tuple[Label, ...]:
     return () if config.judge_labels is None else read_labels(config.judge_labels)
 
 
-def family_notes(judges: Sequence[JudgePlan], models: Sequence[ModelSpec]) -> tuple[str, ...]:
-    """A warning for every judge that is to judge its own family, before anything is run."""
+def family_notes(
+    judges: Sequence[JudgePlan], models: Sequence[ModelSpec], given: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """A warning for every judge that is to judge its own family, before anything is run.
+
+    `given` are the names of models whose answers come from files.
+    """
+    names = {**{name: (name,) for name in given}, **_names(models)}
     found = []
     for plan in judges:
-        kin = _kin_of(plan.spec, (), _names(models), models)
+        kin = _kin_of(plan.spec, (), names, models)
         if plan.plays and kin.members:
             found.append(family_warning(plan.spec.name, str(kin.family), kin.members))
     return tuple(found)

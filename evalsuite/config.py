@@ -185,7 +185,8 @@ class RunConfig:
     )
     judge_questions: Path | None = _flag(
         None,
-        "questions in FastChat's question.jsonl format; default: our own",
+        "questions in FastChat's question.jsonl format, its reference_answer/ folder beside it, or "
+        "alpaca_eval's list of instructions; default: our own",
         metavar="FILE",
         group="judge",
     )

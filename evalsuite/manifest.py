@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from evalsuite import __version__
 from evalsuite.config import RunConfig
 from evalsuite.environment import hardware, versions
+from evalsuite.files import safe_name
 from evalsuite.inference import Usage
+from evalsuite.judge import GivenAnswers
 from evalsuite.playing import Judged
 from evalsuite.sandbox import Protection
 
@@ -73,6 +75,17 @@ def make_manifest(
         "notes": list(notes),
         "versions": versions(),
         "hardware": hardware(),
+    }
+
+
+def about_given(given: GivenAnswers) -> dict[str, Any]:
+    """What the manifest says of a model whose answers came from a file."""
+    return {
+        "name": given.label,
+        "folder": safe_name(given.label),
+        "source": given.file,
+        "sha256": given.sha256,
+        "note": "answers from a file; no task was run",
     }
 
 

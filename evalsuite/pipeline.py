@@ -24,9 +24,8 @@ from evalsuite.execution import open_execution
 from evalsuite.gate import GateResult, Side
 from evalsuite.gating import gate_run, load_baseline
 from evalsuite.judging import measured_of
-from evalsuite.manifest import make_manifest, run_times
+from evalsuite.manifest import about_given, make_manifest, run_times
 from evalsuite.measuring import Measured, measure_all
-from evalsuite.models import ModelSpec
 from evalsuite.playing import Judged, judge_all
 from evalsuite.preparation import Prepared, check_room, load_task_set, named_by, prepare
 from evalsuite.progress import Progress, make_progress
@@ -67,10 +66,12 @@ def run(config: RunConfig) -> Outcome:
     check_room(config, prepared)
     for failure in prepared.missing:
         progress.note(f"note: {failure.error}")
-    for warning in family_notes(prepared.judges, prepared.models):
+    for warning in family_notes(
+        prepared.judges, prepared.models, [its.label for its in prepared.given]
+    ):
         progress.note(f"note: {warning}")
-    asked = config.output or default_output(prepared.models)
-    identity = measured_of(config, prepared.judges)
+    asked = config.output or default_output(prepared.order)
+    identity = measured_of(config, prepared.judges, prepared.given)
     with (
         Store(config.store or default_store()) as store,
         RunFolder.open(asked, identity) as folder,
@@ -97,7 +98,10 @@ def run(config: RunConfig) -> Outcome:
             prepared.models,
             labels,
             prepared.questions,
-            {label: part.answers for label, part in measured.items() if part.answers},
+            {
+                **{label: part.answers for label, part in measured.items() if part.answers},
+                **{its.label: its.answers for its in prepared.given},
+            },
             {one.plan.spec.name: one.result.served for one in judged},
         )
         return _finish(
@@ -115,14 +119,14 @@ def run(config: RunConfig) -> Outcome:
         )
 
 
-def default_output(models: Sequence[ModelSpec]) -> Path:
+def default_output(models: Sequence[str]) -> Path:
     """reports/<date>-<models>, short enough for any file system."""
-    names = re.sub(r"[^\w.+-]+", "-", "-".join(spec.label for spec in models))
+    names = re.sub(r"[^\w.+-]+", "-", "-".join(models))
     return Path("reports") / f"{datetime.now():%Y-%m-%d}-{names[:80].rstrip('-.')}"
 
 
 def _announce(progress: Progress, prepared: Prepared, folder: RunFolder) -> None:
-    names = ", ".join(spec.label for spec in prepared.models)
+    names = ", ".join(prepared.order)
     verb = "going on with" if folder.resumed else "run"
     progress.note(f"{verb} {folder.path}: {len(prepared.tasks)} tasks on {names}")
     if folder.path != folder.asked:
@@ -145,6 +149,7 @@ def _finish(
     """Numbers into a leaderboard, a manifest, the gate's verdict and a page."""
     from evalsuite.leaderboard import aggregate, write_leaderboard
     from evalsuite.leaderboard.judges import judge_summary, with_judges
+    from evalsuite.leaderboard.panel import with_panel
     from evalsuite.leaderboard.paper import with_paper
     from evalsuite.report import build_report
 
@@ -157,6 +162,7 @@ def _finish(
     board = with_paper(board, _base_models(prepared), shots)
     games = [game for one in judged for game in one.result.games]
     summary = judge_summary(games, prepared.order, seed=config.seed, evidence=evidence)
+    summary = with_panel(summary, games, prepared.order, seed=config.seed)
     board = with_judges(board, summary)
     board = dataclasses.replace(board, code_execution=held.mode if held else None)
     write_leaderboard(folder.path, board)
@@ -169,11 +175,14 @@ def _finish(
     ]
     manifest = make_manifest(
         config,
-        measured_of(config, prepared.judges),
+        measured_of(config, prepared.judges, prepared.given),
         task_set,
         judged,
         finished=times["finished"],
-        models=[part.about for part in measured.values()],
+        models=[
+            *(part.about for part in measured.values()),
+            *(about_given(its) for its in prepared.given),
+        ],
         usage={label: part.usage for label, part in measured.items()},
         held=held,
         notes=notes,

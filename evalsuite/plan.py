@@ -104,7 +104,7 @@ def plan(config: RunConfig) -> RunPlan:
     costs = []
     for judge in prepared.judges:
         if judge.plays and judge.spec.kind != "reference":
-            bill = estimate(config, judge.spec, judge.questions, len(prepared.models))
+            bill = estimate(config, judge.spec, judge.questions, len(prepared.order))
             costs.append(bill.describe(judge.spec.name, billed=judge.spec.paid))
     return RunPlan(
         tuple(
@@ -184,7 +184,7 @@ def _plan_model(
     stop = template.stop_strings if template else ()
     asked = token_plan(task_set, tokenizer, context, run_seed=config.seed, stop=stop)
     score, generate = asked.score, asked.generate
-    asking = asker(choose_template(spec, folder), tokenizer, context)
+    asking = asker(choose_template(spec, folder), tokenizer, context, config)
     answers = [asking.request(question, 0) for question in questions]
     # Equal requests are computed once and each kind by itself, as inference does it.
     to_score = list(dict.fromkeys(score))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite.config import RunConfig
-from evalsuite.files import write_atomically
+from evalsuite.files import safe_name, write_atomically
 from evalsuite.inference import Inference
 from evalsuite.judge import Answer, JudgeResult, LocalJudge, LocalReply, Question, Rules, judge_run
 from evalsuite.judging import JudgePlan
@@ -50,6 +50,7 @@ def judge_all(
         if part.unanswered
     ]
     answers = {label: part.answers for label, part in measured.items() if not part.unanswered}
+    answers |= {its.label: its.answers for its in prepared.given}
     judged: list[Judged] = []
     for plan in prepared.judges:
         if not plan.plays or len(answers) < 2:
@@ -65,7 +66,8 @@ def judge_all(
             failed += _missing(plan.spec.name, result)
         judged.append(Judged(plan, result))
     if any(one.result.games for one in judged):
-        folders = {label: measured[label].about["folder"] for label in answers}
+        folders = {label: part.about["folder"] for label, part in measured.items()}
+        folders |= {its.label: safe_name(its.label) for its in prepared.given}
         _write_games(folder.path, prepared.questions, answers, judged, folders)
     return judged, failed
 
@@ -164,7 +166,9 @@ def _write_games(
     )
     for model, its in answers.items():
         rows = ({"question_id": a.question_id, "turns": list(a.turns)} for a in its)
-        _write_lines(folder / folder_of[model] / "answers.jsonl", rows)
+        place = folder / folder_of[model]
+        place.mkdir(exist_ok=True)
+        _write_lines(place / "answers.jsonl", rows)
 
 
 def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

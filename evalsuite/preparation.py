@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from evalsuite.config import RunConfig
 from evalsuite.harness.catalog import LIBRARY_PREFIX, TaskSpec, is_file, resolve
-from evalsuite.judge import Question
+from evalsuite.judge import GivenAnswers, Question
 from evalsuite.judging import JudgePlan, prepare_judges
 from evalsuite.loading import check_devices, check_flags, check_folder
 from evalsuite.models import ModelSpec, Weights, check_tokenizer, locate_all, resolve_models
@@ -30,7 +30,7 @@ class Prepared:
     """The names of a config, made sure of: models that lie on disk and are whole, tasks, judges.
 
     `models` are those whose weights are there or whose server can be asked, `missing` says of the
-    others why not.
+    others why not. `given` are answers from files, to the judges' questions only.
     """
 
     models: tuple[ModelSpec, ...]
@@ -39,11 +39,12 @@ class Prepared:
     missing: tuple[Failure, ...]
     tasks: tuple[TaskSpec, ...]
     judges: tuple[JudgePlan, ...]
+    given: tuple[GivenAnswers, ...] = ()
 
     @property
     def order(self) -> list[str]:
-        """The models' names as they were asked for."""
-        return [spec.label for spec in self.models]
+        """The models' names as they were asked for, those of given answers last."""
+        return [*(spec.label for spec in self.models), *(its.label for its in self.given)]
 
     @property
     def questions(self) -> tuple[Question, ...]:
@@ -62,11 +63,15 @@ def prepare(config: RunConfig, *, spends: bool = True) -> Prepared:
             or no model's weights can be had.
     """
     check_flags(config)
-    models = resolve_models(config.models, config.revision, config.template)
-    tasks = resolve(config.tasks or default_tasks(models))
+    models: tuple[ModelSpec, ...] = ()
+    tasks: Sequence[TaskSpec] = ()
+    # Answers in files need no model: without one there is nothing to run, only to judge.
+    if config.models or config.tasks or not config.judge_answers:
+        models = resolve_models(config.models, config.revision, config.template)
+        tasks = resolve(config.tasks or default_tasks(models))
     if config.data_dir is not None and not config.data_dir.is_dir():
         raise UserError(f"--data-dir {config.data_dir}: no such folder")
-    judges = prepare_judges(config, models, spends=spends)
+    judges, given = prepare_judges(config, models, spends=spends)
     servers = resolve_servers(
         models,
         os.environ,
@@ -78,7 +83,7 @@ def prepare(config: RunConfig, *, spends: bool = True) -> Prepared:
     if spends:
         servers, unreached = _reach_all(servers, config.chat)
         failures += unreached
-    if not weights and not servers:
+    if models and not weights and not servers:
         raise UserError("\n".join(failure.error for failure in failures))
     for label, its in weights.items():
         check_folder(its.folder, config.engine)
@@ -87,7 +92,7 @@ def prepare(config: RunConfig, *, spends: bool = True) -> Prepared:
         if spec.label in weights:
             task_template(spec, weights[spec.label].folder, config.chat)
     there = [spec for spec in models if spec.label in weights or spec.label in servers]
-    if len(there) < 2:
+    if len(there) + len(given) < 2:
         # There is nobody left to play against.
         judges = tuple(dataclasses.replace(plan, questions=()) for plan in judges)
     check_devices(config)  # imports torch: after the rest
@@ -98,6 +103,7 @@ def prepare(config: RunConfig, *, spends: bool = True) -> Prepared:
         tuple(failures),
         tuple(tasks),
         judges,
+        given,
     )
 
 

@@ -16,7 +16,7 @@ from evalsuite.config import RunConfig
 from evalsuite.inference import Inference, Usage
 from evalsuite.judge import Answer, Question
 from evalsuite.judge.answers import TextAsker
-from evalsuite.judging import BASE_MODEL_TEMPLATE, asker
+from evalsuite.judging import BASE_MODEL_TEMPLATE, asker, sampling
 from evalsuite.loading import LoadedModel
 from evalsuite.models import ChatTemplate, ModelSpec, choose_template, named_template
 from evalsuite.records import Failure, UserError
@@ -137,7 +137,7 @@ class LocalSubject:
     def answers(self, questions: Sequence[Question]) -> tuple[tuple[Answer, ...], int]:
         """The model's answers to the judge's questions."""
         model = self.model
-        asking = asker(model.template, model.tokenizer, model.engine.max_length)
+        asking = asker(model.template, model.tokenizer, model.engine.max_length, self.config)
         given, cut = asking.answers(questions, self.inference.generate)
         return tuple(given), cut
 
@@ -216,7 +216,8 @@ class ServerSubject:
         Raises:
             UserError: one of them got no reply.
         """
-        asking = TextAsker(self.server.chat, named_template(BASE_MODEL_TEMPLATE))
+        template = named_template(BASE_MODEL_TEMPLATE)
+        asking = TextAsker(self.server.chat, template, sampling(self.config))
         return asking.answers(questions, self.inference.ask), 0
 
     def about(self) -> dict[str, Any]:

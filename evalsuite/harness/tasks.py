@@ -84,7 +84,7 @@ def load_tasks(
                 tasks[name] = task
                 asked[name] = spec
             groups.update(loaded["groups"])
-        if not tasks:
+        if skipped and not tasks:
             raise UserError("\n".join(failure.error for failure in skipped), exit_code=4)
         drawn = choose(tasks, asked, limit)
         if drawn is not None:

@@ -4,6 +4,7 @@
 `answer_prompts` serve the making of answers. Importing this loads no HTTP client.
 """
 
+from evalsuite.judge.answer_files import GivenAnswers, read_answers
 from evalsuite.judge.budget import CostEstimate, agree
 from evalsuite.judge.calls import estimate_questions
 from evalsuite.judge.client import Patience
@@ -18,6 +19,7 @@ from evalsuite.judge.questions import (
     is_plain,
     own_questions,
     read_questions,
+    references_beside,
 )
 from evalsuite.judge.records import Answer, Question
 from evalsuite.judge.table import JudgeResult
@@ -25,6 +27,7 @@ from evalsuite.judge.table import JudgeResult
 __all__ = [
     "Answer",
     "CostEstimate",
+    "GivenAnswers",
     "JudgeResult",
     "JudgeSpec",
     "LocalJudge",
@@ -45,6 +48,8 @@ __all__ = [
     "load_preset",
     "load_prices",
     "own_questions",
+    "read_answers",
     "read_questions",
+    "references_beside",
     "resolve_judge",
 ]

@@ -23,12 +23,58 @@ from evalsuite.records import (
     UserError,
 )
 
+# FastChat's temperatures of its categories; all others have its default.
+_TEMPERATURES = {
+    **dict.fromkeys(("extraction", "math", "coding", "reasoning"), 0.0),
+    **dict.fromkeys(("stem", "humanities"), 0.1),
+}
+_DEFAULT_TEMPERATURE = 0.7
+BY_CATEGORY = "category"
+
 # What MT-bench gives an answer; a small context gives half of itself.
 MOST_NEW_TOKENS = 1024
 # A text of the form "Question: …\nAnswer:" is answered by a line.
 _LINE_TOKENS = 48
 
 Generate = Callable[[Sequence[GenerateRequest]], list[GenerateResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How answers are drawn: one `temperature`, or None for FastChat's of each category."""
+
+    temperature: float | None = 0.0
+    seed: int = 0
+
+    @classmethod
+    def parse(cls, temperature: str, seed: int) -> Sampling:
+        """What a --judge-temperature means.
+
+        Raises:
+            UserError: it is neither a number from 0 to 2 nor `category`.
+        """
+        if temperature == BY_CATEGORY:
+            return cls(None, seed)
+        try:
+            value = float(temperature)
+        except ValueError:
+            value = -1.0
+        if not 0 <= value <= 2:
+            raise UserError(
+                f"--judge-temperature takes a number from 0 to 2 or {BY_CATEGORY}, not "
+                f"{temperature!r}"
+            )
+        return cls(value, seed)
+
+    def of(self, question: Question) -> tuple[float, int]:
+        """The temperature and the seed of a question's answers; greedy ones need no seed."""
+        value = self.temperature
+        if value is None:
+            value = _TEMPERATURES.get(question.category, _DEFAULT_TEMPERATURE)
+        return value, self.seed if value else 0
+
+
+GREEDY = Sampling()
 
 
 @dataclass(frozen=True)
@@ -42,21 +88,27 @@ class Asker:
     tokenizer: Any
     template: ChatTemplate
     max_length: int
+    sampling: Sampling = GREEDY
 
     def request(
         self, question: Question, turn: int, previous: Sequence[str] = ()
     ) -> GenerateRequest:
-        """The greedy request for a turn (0 is the first), given the model's earlier answers.
+        """The request for a turn (0 is the first), given the model's earlier answers.
 
         Raises:
             UserError: the tokenizer or the template can't take the conversation.
         """
         most = min(MOST_NEW_TOKENS, self.max_length // 2)
+        temperature, seed = self.sampling.of(question)
         if is_plain(question):
             tokens = tuple(self.tokenizer(question.turns[turn])["input_ids"])
-            return GenerateRequest(tokens, min(_LINE_TOKENS, most), ("\n",))
+            return GenerateRequest(
+                tokens, min(_LINE_TOKENS, most), ("\n",), temperature=temperature, seed=seed
+            )
         prompt = self._encoder.encode(answer_prompts(question, turn, previous))
-        return GenerateRequest(prompt.tokens, most, self.template.stop_strings)
+        return GenerateRequest(
+            prompt.tokens, most, self.template.stop_strings, temperature=temperature, seed=seed
+        )
 
     def answers(
         self, questions: Sequence[Question], generate: Generate
@@ -90,6 +142,7 @@ class TextAsker:
 
     chat: bool
     template: ChatTemplate | None
+    sampling: Sampling = GREEDY
 
     def answers(
         self, questions: Sequence[Question], ask: Callable[[list[TextRequest]], Sequence[Any]]
@@ -114,11 +167,20 @@ class TextAsker:
 
     def _request(self, question: Question, turn: int, previous: Sequence[str]) -> TextRequest:
         messages = answer_prompts(question, turn, previous)
+        temperature, seed = self.sampling.of(question)
+        stop: tuple[str, ...] = ()
+        most = MOST_NEW_TOKENS
         if self.chat:
             text = json.dumps([dict(message) for message in messages], ensure_ascii=False)
-            return TextRequest(text, chat=True, max_new_tokens=MOST_NEW_TOKENS)
-        if is_plain(question) or self.template is None:
-            return TextRequest(question.turns[turn], max_new_tokens=_LINE_TOKENS, stop=("\n",))
-        stop = self.template.stop_strings
-        text = self.template.render(messages)
-        return TextRequest(text, max_new_tokens=MOST_NEW_TOKENS, stop=stop)
+        elif is_plain(question) or self.template is None:
+            text, most, stop = question.turns[turn], _LINE_TOKENS, ("\n",)
+        else:
+            text, stop = self.template.render(messages), self.template.stop_strings
+        return TextRequest(
+            text,
+            chat=self.chat,
+            max_new_tokens=most,
+            stop=stop,
+            temperature=temperature,
+            seed=seed,
+        )

@@ -1,4 +1,4 @@
-"""Reads judge questions: FastChat's question.jsonl as it is, and our own with checkable answers.
+"""Reads judge questions: FastChat's and alpaca_eval's files as they are, our own with checks.
 
 Knows the file formats and how a question is put to a model. It must not know who answers or judges.
 """
@@ -27,8 +27,15 @@ def demo_questions() -> Path:
     return judge_folder() / "demo_questions.jsonl"
 
 
+def references_beside(path: Path) -> Path | None:
+    """The reference answers that FastChat keeps beside a question.jsonl, if they are there."""
+    found = sorted((path.parent / "reference_answer").glob("*.jsonl"))
+    return found[0] if len(found) == 1 else None
+
+
 def read_questions(path: Path, references: Path | None = None) -> tuple[Question, ...]:
-    """The questions of a FastChat question.jsonl, or of ours (the same with `check`).
+    """The questions of a FastChat question.jsonl, of ours (the same with `check`), or of
+    alpaca_eval's JSON list, whose instructions are numbered from 0.
 
     `references` is a FastChat reference_answer file for them: its answers become `reference`
     where the question has none of its own.
@@ -78,9 +85,12 @@ def is_plain(question: Question) -> bool:
 
 
 def _rows(path: Path, what: str) -> list[tuple[str, dict[str, Any]]]:
+    text = read_text(path, what)
+    if text.lstrip().startswith("["):
+        return _instructions(text, path)
     rows = []
     # Split at \n alone: U+2028 may stand unescaped inside a JSON string.
-    for number, line in enumerate(read_text(path, what).split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -91,6 +101,27 @@ def _rows(path: Path, what: str) -> list[tuple[str, dict[str, Any]]]:
         if not isinstance(row, dict):
             raise UserError(f"{where}: a JSON object is wanted, not {line.strip()[:40]}")
         rows.append((where, row))
+    return rows
+
+
+def _instructions(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """alpaca_eval's list: its `output` is the baseline's answer, and no reference."""
+    try:
+        entries = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error})") from error
+    rows = []
+    for number, entry in enumerate(entries):
+        where = f"{path}, entry {number}"
+        if not isinstance(entry, dict) or not isinstance(entry.get("instruction"), str):
+            raise UserError(f"{where}: no instruction in alpaca_eval's format")
+        category = entry.get("dataset") or "general"
+        rows.append(
+            (
+                where,
+                {"question_id": number, "category": category, "turns": [entry["instruction"]]},
+            )
+        )
     return rows
 
 

@@ -36,7 +36,9 @@ def explain(leaderboard: Leaderboard, capability_of: Mapping[str, str]) -> tuple
         missing = [task for task in measured if task not in model.tasks]
         if not model.tasks and not measured and model.judges:
             continue  # a run of judged games only
-        if not model.tasks:
+        if not model.tasks and model.judges:
+            notes.append(f"{model.name} was judged only, so it has no place in the order.")
+        elif not model.tasks:
             notes.append(f"{model.name} has no result at all, so it has no place in the order.")
         elif missing:
             lost = [c for c, tasks in groups.items() if any(task in missing for task in tasks)]

@@ -118,7 +118,10 @@ def judged_items(run: Run) -> dict[str, dict[str, dict[str, Items]]]:
     """
     games = list(run.games())
     questions = run.questions() if games else {}
-    about = {m.get("name"): m.get("weights_sha256") for m in run.manifest.get("models") or ()}
+    about = {
+        m.get("name"): m.get("weights_sha256") or m.get("sha256")
+        for m in run.manifest.get("models") or ()
+    }
     points: dict[tuple[str, str, str], dict[str, list[float]]] = defaultdict(dict)
     for one in decide(games):
         asked = questions.get(str(one.question_id))

@@ -26,7 +26,7 @@ SERVER = "openai:"
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*")
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9._+@-]")
 # What a run, or what is made of it, puts beside the models' folders.
-_NAMES_OF_A_RUN = {
+NAMES_OF_A_RUN = {
     "manifest.json",
     "leaderboard.json",
     "leaderboard.csv",
@@ -83,7 +83,7 @@ def resolve_models(
         chosen = find_template(template)
         specs = tuple(replace(s, template=None if chosen == REPO else chosen) for s in specs)
     for spec in specs:
-        if spec.label.lower() in _NAMES_OF_A_RUN:
+        if spec.label.lower() in NAMES_OF_A_RUN:
             raise UserError(
                 f"a model can't be called {spec.label}, a name that the run's own files have: "
                 "give it another, as in --models first=MODEL"

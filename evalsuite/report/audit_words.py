@@ -16,10 +16,11 @@ from evalsuite.report.view import AuditLine
 
 def more_lines(numbers: Mapping[str, Any]) -> tuple[AuditLine, ...]:
     """The lines after those of the games themselves; only what there is something to say of."""
+    others = numbers.get("judges")  # a panel's audit lists its members there
     return (
         *_spread(numbers.get("win_rate_spread") or {}),
         *_labels(numbers.get("labels") or {}),
-        *_judges(numbers.get("judges") or {}),
+        *_judges(others if isinstance(others, Mapping) else {}),
         *_family(numbers.get("own_family") or {}),
         *_served(numbers.get("served") or {}),
     )

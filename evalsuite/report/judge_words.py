@@ -14,6 +14,7 @@ from evalsuite.report import audit_words, words
 from evalsuite.report.view import AuditLine
 
 REFERENCE = "reference"
+PANEL = "panel"
 _ORDINALS = (
     *("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"),
     *("tenth", "eleventh", "twelfth"),
@@ -31,6 +32,11 @@ def about(judge: str, served: Sequence[str], *, one_order: bool = False) -> str:
         return (
             "No language model judged. Each answer was checked against the question’s reference: "
             "right beats wrong, both right or both wrong is a tie."
+        )
+    if judge == PANEL:
+        return (
+            "Several judges, each deciding by itself; the panel’s share of a win is the mean of "
+            "theirs."
         )
     place = " on this machine" if judge.startswith("local:") else ""
     answered = [name for name in served if name != judge]
@@ -114,6 +120,8 @@ def played(audit: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> str:
 
 def audit(judge: str, numbers: Mapping[str, Any]) -> tuple[AuditLine, ...]:
     """How the judge behaves, whatever it judges; what is not known is said to be so."""
+    if judge == PANEL:
+        return _panel_audit(numbers)
     check = judge == REFERENCE
     same = numbers.get("swap_agreement")
     first = numbers.get("first_place_share")
@@ -174,6 +182,35 @@ def audit(judge: str, numbers: Mapping[str, Any]) -> tuple[AuditLine, ...]:
         ),
         *audit_words.more_lines(numbers),
     )
+
+
+def _panel_audit(numbers: Mapping[str, Any]) -> tuple[AuditLine, ...]:
+    """Each judge against the panel of the others."""
+    lines = []
+    for judge, found in (numbers.get("leave_one_out") or {}).items():
+        if not found.get("n"):
+            detail = "Not known: it decided nothing that the others decided too."
+            lines.append(AuditLine(f"{judge} agrees with the others", "not known", detail))
+            continue
+        low, high = found["agreement_ci"]
+        kappa = found.get("kappa")
+        moved = found.get("largest_change")
+        detail = (
+            f"Of {words.plural(int(found['n']), 'comparison')}. 95 % interval: {100 * low:.0f} to "
+            f"{100 * high:.0f} %."
+        )
+        if kappa is not None:
+            detail += f" Beyond chance (Cohen’s kappa): {kappa:.2f}."
+        if moved is not None:
+            order = "stays" if found.get("same_order") else "changes"
+            detail += (
+                f" Without it win rates move by {100 * moved:.1f} points at most, and the order of "
+                f"the models {order}."
+            )
+        lines.append(
+            AuditLine(f"{judge} agrees with the others", _share(found["agreement"]), detail)
+        )
+    return tuple(lines)
 
 
 def controlled(judge: str, numbers: Sequence[Mapping[str, Any]], refused: str | None) -> str:
