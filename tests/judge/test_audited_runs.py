@@ -142,7 +142,7 @@ def test_several_judges_are_held_against_each_other_and_bounds_are_shown(tmp_pat
         assert run(tmp_path, "--judge", name, "reference") == 0
     saved = board(tmp_path)
     between = saved["judge_audit"][name]["judges"]["reference"]
-    invalid = saved["pairs"][0]["invalid"]
+    [invalid] = (pair["invalid"] for pair in saved["pairs"] if pair["judge"] == name)
     assert 0 < invalid < 48
     assert between["n"] == 48 - invalid
     for model in saved["models"]:
