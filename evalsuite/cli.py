@@ -27,6 +27,12 @@ _GROUPS = {
     "gate": "comparing with a baseline",
     "where": "where things go, and what is shown",
 }
+# What `judge --audit` takes of a run's flags.
+_OF_AN_AUDIT = (
+    *("judge", "judge_preset", "judge_prompts", "judge_repeats", "judge_prices", "budget"),
+    *("api_key_env", "template", "device", "dtype", "quantize", "max_length", "engine"),
+    *("output", "store", "refresh", "progress", "debug"),
+)
 _EXIT_CODES = """exit codes:
   0 all is well · 2 wrong usage, or runs that can't be compared · 1 a regression ·
   4 part of the run failed (the rest is in the report) · 3 under --strict: not shown, or could not
@@ -85,6 +91,17 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     _add_run_flags(plan)
 
+    judge = _command(
+        parsers, "judge", "try a judge on pairs whose better answer is known", commands.judge
+    )
+    judge.add_argument(
+        "--audit",
+        action="store_true",
+        help="play the built-in pairs and say whether the judge is fit for use",
+    )
+    _add_flags(judge, _OF_AN_AUDIT)
+    judge.add_argument("--config", metavar="FILE", help="YAML file with flags by their names")
+
     report = _command(
         parsers, "report", "build report.html again from runs on disk", commands.report
     )
@@ -107,6 +124,7 @@ def _make_parser() -> argparse.ArgumentParser:
     imported.add_argument(
         "--output", metavar="DIR", type=Path, required=True, help="folder for the run"
     )
+    _add_flags(imported, ("judge_labels",))
     imported.add_argument("--debug", action="store_true", help="show tracebacks of errors")
     compare = _command(
         parsers, "compare", "is a run worse than its baseline? exit code 1 if so", commands.compare

@@ -99,6 +99,27 @@ def plan(options: argparse.Namespace) -> int:
     return 0
 
 
+def judge(options: argparse.Namespace) -> int:
+    if not options.audit:
+        raise UserError(
+            "a judge alone can only be audited: evalsuite judge --audit --judge NAME. It judges "
+            "models in a run: evalsuite run --judge NAME"
+        )
+    config = config_of(options)
+    from evalsuite.judge_audit import audit_judges
+
+    outcome = audit_judges(config)
+    for one in outcome.judges:
+        print("\n".join(one.lines))
+        if one.missing:
+            print(
+                f"failed: {one.name}: {one.missing} games are missing: {one.why}", file=sys.stderr
+            )
+    if outcome.folder is not None:
+        print(outcome.folder / "audit.json")
+    return outcome.exit_code
+
+
 def report(options: argparse.Namespace) -> int:
     from evalsuite.report import build_report
 
@@ -111,7 +132,10 @@ def report(options: argparse.Namespace) -> int:
 def import_(options: argparse.Namespace) -> int:
     from evalsuite.importing import import_run
 
-    done = import_run(options.format, options.path.expanduser(), options.output.expanduser())
+    labels = None if options.judge_labels is None else Path(options.judge_labels).expanduser()
+    done = import_run(
+        options.format, options.path.expanduser(), options.output.expanduser(), labels
+    )
     for note in done.notes:
         print(f"note: {note}", file=sys.stderr)
     print(done.report)

@@ -152,7 +152,7 @@ def _plan(
     if spends and spec.kind == "openai":
         check_affordable(spec, preset, questions, config.budget)
         reach_judge(spec)
-    local = _local_judge(spec, config) if spec.kind == "local" else None
+    local = local_judge(spec, config) if spec.kind == "local" else None
     return JudgePlan(spec, questions, local, preset)
 
 
@@ -273,7 +273,12 @@ def chosen_preset(config: RunConfig) -> Preset:
     return with_fastchat_prompts(preset, config.judge_prompts)
 
 
-def _local_judge(spec: JudgeSpec, config: RunConfig) -> LocalModel:
+def local_judge(spec: JudgeSpec, config: RunConfig) -> LocalModel:
+    """A judge's model on this machine, made sure of.
+
+    Raises:
+        UserError: it can't be had, or has no prompt format for conversations.
+    """
     model = replace(resolve_models([spec.model])[0], label="judge")
     found, missing = locate_all([model])
     if missing:

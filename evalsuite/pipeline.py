@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evalsuite.audit_evidence import family_notes, gather, labels_of
 from evalsuite.config import RunConfig, default_store
 from evalsuite.execution import open_execution
 from evalsuite.gate import GateResult, Side, keep_items
@@ -35,6 +36,7 @@ from evalsuite.store.run_folder import FINISHED, PARTIAL, RUNNING, RunFolder
 
 if TYPE_CHECKING:
     from evalsuite.harness.task_set import TaskSet
+    from evalsuite.leaderboard.evidence import Evidence
 
 EXIT_PART_FAILED = 4
 
@@ -59,10 +61,15 @@ def run(config: RunConfig) -> Outcome:
     began = time.monotonic()
     progress = make_progress(config.progress)
     baseline = load_baseline(config)
+    labels = labels_of(config)
     prepared = prepare(config)
     check_room(config, prepared)
     for failure in prepared.missing:
         progress.note(f"note: {failure.error}")
+    for warning in family_notes(
+        prepared.judges, prepared.models, [its.label for its in prepared.given]
+    ):
+        progress.note(f"note: {warning}")
     asked = config.output or default_output(prepared.order)
     identity = measured_of(config, prepared.judges, prepared.given)
     with (
@@ -86,8 +93,29 @@ def run(config: RunConfig) -> Outcome:
         skipped = named_by(config, task_set.skipped)
         failed = [*prepared.missing, *skipped, *failed, *unjudged]
         held = programs.protection if programs else None
+        evidence = gather(
+            prepared.judges,
+            prepared.models,
+            labels,
+            prepared.questions,
+            {
+                **{label: part.answers for label, part in measured.items() if part.answers},
+                **{its.label: its.answers for its in prepared.given},
+            },
+            {one.plan.spec.name: one.result.served for one in judged},
+        )
         return _finish(
-            config, prepared, task_set, folder, measured, judged, failed, began, held, baseline
+            config,
+            prepared,
+            task_set,
+            folder,
+            measured,
+            judged,
+            evidence,
+            failed,
+            began,
+            held,
+            baseline,
         )
 
 
@@ -112,6 +140,7 @@ def _finish(
     folder: RunFolder,
     measured: Mapping[str, Measured],
     judged: Sequence[Judged],
+    evidence: Evidence,
     failed: Sequence[Failure],
     began: float,
     held: Protection | None,
@@ -132,7 +161,7 @@ def _finish(
     shots = {name: info.num_fewshot for name, info in task_set.infos.items()}
     board = with_paper(board, _base_models(prepared), shots)
     games = [game for one in judged for game in one.result.games]
-    summary = judge_summary(games, prepared.order, seed=config.seed)
+    summary = judge_summary(games, prepared.order, seed=config.seed, evidence=evidence)
     summary = with_panel(summary, games, prepared.order, seed=config.seed)
     board = with_judges(board, summary)
     board = dataclasses.replace(board, code_execution=held.mode if held else None)

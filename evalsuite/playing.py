@@ -102,7 +102,7 @@ def _play(
     if plan.local is not None:
         judge = load(plan.local.model, plan.local.weights, config, store)
         inference = Inference(judge.engine, store, run, progress, refresh=config.refresh)
-        local = _as_judge(judge, plan.local.template, inference)
+        local = as_judge(judge, plan.local.template, inference)
     return judge_run(
         plan.questions,
         answers,
@@ -117,7 +117,8 @@ def _play(
     )
 
 
-def _as_judge(model: LoadedModel, template: ChatTemplate, inference: Inference) -> LocalJudge:
+def as_judge(model: LoadedModel, template: ChatTemplate, inference: Inference) -> LocalJudge:
+    """A loaded model as a judge: chats in, replies out."""
     encoder = ChatEncoder(model.tokenizer, template)
 
     def generate(

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite import __version__
+from evalsuite.audit_evidence import named_evidence
 from evalsuite.files import safe_name, write_atomically
 from evalsuite.gate import keep_items
 from evalsuite.importing.formats import read_format
-from evalsuite.importing.published import Published
+from evalsuite.importing.published import Published, in_order
 from evalsuite.leaderboard import aggregate, load_run, write_leaderboard
 from evalsuite.leaderboard.judges import JudgeSummary, judge_summary, with_judges
+from evalsuite.leaderboard.labels import read_labels
 from evalsuite.records import Leaderboard, UserError
 from evalsuite.report import build_report
 from evalsuite.store.run_folder import FINISHED, RUNNING, RunFolder
@@ -40,29 +42,45 @@ class Imported:
     notes: tuple[str, ...]
 
 
-def import_run(format_name: str, path: Path, output: Path) -> Imported:
+def import_run(
+    format_name: str, path: Path, output: Path, judge_labels: Path | None = None
+) -> Imported:
     """Reads `path` in a format and writes the folder of a run.
+
+    `judge_labels` is a file of verdicts that the published judge's are held against.
 
     A finished run at `output` is left alone: the next free name is taken.
 
     Raises:
         UserError: no such format, files that are not in it, or a folder that can't be written.
     """
+    labels = () if judge_labels is None else read_labels(judge_labels)
     published = read_format(format_name, path)
     sources = {str(_name(file, path)): _sha256(file) for file in published.sources}
-    identity = {"import": format_name, "sources": sources}
+    identity: dict[str, Any] = {"import": format_name, "sources": sources}
+    if judge_labels is not None:
+        identity["labels"] = _sha256(judge_labels)
     with RunFolder.open(output, identity) as folder:
         folders = _folders(published.models)
         _write(folder.path, published, folders)
         board = aggregate(published.results, (), published.models, seed=SEED)
+        evidence = named_evidence(
+            in_order([game.judge for game in published.games]),
+            published.models,
+            published.questions,
+            published.answers,
+            labels,
+        )
         judged = _without_places(
-            judge_summary(published.games, published.models, seed=SEED), published
+            judge_summary(published.games, published.models, seed=SEED, evidence=evidence),
+            published,
         )
         board = with_judges(board, judged)
         write_leaderboard(folder.path, board)
         notes = (*published.notes, *judged.notes)
         tasks = {result.info.name: dataclasses.asdict(result.info) for result in published.results}
         words = ["evalsuite", "import", format_name, str(path), "--output", str(output)]
+        words += [] if judge_labels is None else ["--judge-labels", str(judge_labels)]
         manifest = {
             "evalsuite": __version__,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),

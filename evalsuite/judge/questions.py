@@ -136,10 +136,15 @@ def _checks(value: Any, turns: int, where: str) -> tuple[Check | None, ...]:
     entries = value if isinstance(value, list) else [value]
     if len(entries) > turns:
         raise UserError(f"{where}: more checks than turns")
-    return tuple(None if entry is None else _check(entry, where) for entry in entries)
+    return tuple(None if entry is None else read_check(entry, where) for entry in entries)
 
 
-def _check(entry: Any, where: str) -> Check:
+def read_check(entry: Any, where: str) -> Check:
+    """A check as a file of questions has it; `where` is for its errors.
+
+    Raises:
+        UserError: it is none, or can't be used.
+    """
     kinds = get_args(CheckKind)
     if not isinstance(entry, dict) or entry.get("kind") not in kinds:
         raise UserError(f"{where}: a check's kind is one of {', '.join(kinds)}")

@@ -9,6 +9,14 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from evalsuite.leaderboard.evidence import (
+    Decided,
+    Evidence,
+    Kin,
+    against_labels,
+    family_of,
+    spread_of,
+)
 from evalsuite.records import Game
 from evalsuite.stats.shares import (
     first_place_share,
@@ -19,7 +27,13 @@ from evalsuite.stats.shares import (
 )
 
 
-def audit_of(games: Sequence[Game]) -> dict[str, Any]:
+def audit_of(
+    games: Sequence[Game],
+    decisions: Sequence[Decided],
+    judge: str,
+    evidence: Evidence,
+    seed: int,
+) -> dict[str, Any]:
     """How a judge behaves, whatever it judges; None where there is nothing to tell by.
 
     swap_agreement: pairs judged in both orders whose two verdicts name the same winner, or both a
@@ -28,6 +42,9 @@ def audit_of(games: Sequence[Game]) -> dict[str, Any]:
     verdict. repeat_agreement: how often two repeats of a game have the same verdict, or one answer
     the same score. The counts say out of how many; `intervals` are 95 %, games on one question
     hanging together.
+
+    Of the decisions: win_rate_spread, each model's over repeats; own_family, what the judge gave
+    its own family; labels, how far it agrees with those of `evidence`.
     """
     groups: dict[tuple[object, ...], list[Game]] = {}
     repeats: dict[tuple[object, ...], list[Game]] = {}
@@ -68,6 +85,9 @@ def audit_of(games: Sequence[Game]) -> dict[str, Any]:
         "intervals": {
             name: None if share.ci is None else list(share.ci) for name, share in shares.items()
         },
+        "win_rate_spread": spread_of(decisions),
+        "own_family": family_of(decisions, evidence.kin.get(judge, Kin()), evidence.labels, seed),
+        "labels": against_labels(games, decisions, evidence.labels, seed),
     }
 
 

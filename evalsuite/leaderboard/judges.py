@@ -12,6 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from evalsuite.leaderboard.audit import audit_of
+from evalsuite.leaderboard.evidence import (
+    NO_EVIDENCE,
+    Evidence,
+    between_judges,
+    bounds_of,
+    served_by,
+)
 from evalsuite.leaderboard.lengths import length_controlled
 from evalsuite.records import Game, Leaderboard, QuestionId
 from evalsuite.stats.ratings import (
@@ -52,11 +59,11 @@ class Decision:
 class JudgeSummary:
     """The leaderboard's parts, in the form that leaderboard.json has.
 
-    `models` is {model: {judge: {win_rate, ci, stderr, length_controlled, rating, rating_ci, rank,
-    games, invalid, categories}}}: `games` and `invalid` count judged games (two for a pair in both
-    orders), the win rate is over decisions, ties half. Models whose answers were judged alone have
-    `score`, the mean of the judge's numbers, and `score_categories`. `pairs` count decisions.
-    `notes` say what could not be computed, and why.
+    `models` is {model: {judge: {win_rate, ci, stderr, bounds, length_controlled, rating, rating_ci,
+    rank, games, invalid, categories, constant_answers}}}: `games` and `invalid` count judged games
+    (two for a pair in both orders), the win rate is over decisions, ties half. Models whose answers
+    were judged alone have `score`, the mean of the judge's numbers, and `score_categories`. `pairs`
+    count decisions. `notes` say what could not be computed, and why.
     """
 
     models: Mapping[str, Mapping[str, Any]]
@@ -84,8 +91,14 @@ def decide(games: Iterable[Game]) -> list[Decision]:
     return [_decision(group) for group in groups.values()]
 
 
-def judge_summary(games: Sequence[Game], models: Sequence[str], *, seed: int = 0) -> JudgeSummary:
-    """What all judges' games say of `models`, each judge by itself.
+def judge_summary(
+    games: Sequence[Game],
+    models: Sequence[str],
+    *,
+    seed: int = 0,
+    evidence: Evidence = NO_EVIDENCE,
+) -> JudgeSummary:
+    """What all judges' games say of `models`, each judge by itself; `evidence` is for their audits.
 
     Intervals are 95 %, by resampling questions. A model without a single decision has None for
     its numbers; so have all ratings of a judge whose league falls apart, and a note names the
@@ -101,22 +114,37 @@ def judge_summary(games: Sequence[Game], models: Sequence[str], *, seed: int = 0
     pairs: list[Mapping[str, Any]] = []
     audit: dict[str, Mapping[str, Any]] = {}
     notes: list[str] = []
+    by_judge: dict[str, list[Decision]] = {}
     for judge in dict.fromkeys(game.judge for game in games):
         its = [game for game in games if game.judge == judge]
         played = [game for game in its if game.second is not None]
-        decisions = decide(played)
+        decisions = by_judge[judge] = decide(played)
         pairs += _pairs(judge, played, decisions, seed)
         controlled, refused = length_controlled(decisions)
         alone = [game for game in its if game.second is None]
         # A judge that read every answer by itself is audited by its scores.
-        audit[judge] = audit_of(played or alone) | {"length_control": refused}
+        audit[judge] = {
+            **audit_of(played or alone, decisions, judge, evidence, seed),
+            "length_control": refused,
+            "served": served_by(its),
+        }
         scores, problem = _scores(played, decisions, models, seed) if played else ({}, None)
         for model, score in scores.items():
             by_model[model][judge] = score | {"length_controlled": controlled.get(model)}
         for model, score in _marks(alone, models, seed).items():
             by_model[model].setdefault(judge, {}).update(score)
+        for model, same in evidence.sameness.items():
+            if judge in by_model.get(model, {}):
+                by_model[model][judge]["constant_answers"] = same.record()
         if problem:
             notes.append(f"{judge}: {problem}")
+        if (held := audit[judge]["labels"]) and held["unmatched"]:
+            notes.append(
+                f"{judge}: {held['unmatched']} of {held['labels']} labels are of no comparison "
+                "that it decided, and are left out"
+            )
+    others = between_judges(by_judge, seed)
+    audit = {judge: {**its, "judges": others[judge]} for judge, its in audit.items()}
     return JudgeSummary(by_model, tuple(pairs), audit, tuple(notes))
 
 
@@ -202,6 +230,7 @@ def _scores(
             "win_rate": win[0] if win else None,
             "ci": list(win[1]) if win else None,
             "stderr": _stderr(comparisons, model) if win else None,
+            "bounds": bounds_of(decisions, model),
             "rating": rating.rating if rating else None,
             "rating_ci": list(rating.rating_ci) if rating else None,
             "rank": list(rating.rank) if rating else None,

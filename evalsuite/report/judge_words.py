@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evalsuite.records import Game
-from evalsuite.report import words
+from evalsuite.report import audit_words, words
 from evalsuite.report.view import AuditLine, Score
 
 REFERENCE = "reference"
@@ -271,6 +271,7 @@ def audit(judge: str, numbers: Mapping[str, Any], *, scored: bool = False) -> tu
             + _interval(numbers, "invalid_rate")
             + " They count for nobody; neither does the other order of their pair.",
         ),
+        *audit_words.more_lines(numbers),
     )
 
 

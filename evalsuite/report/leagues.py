@@ -12,7 +12,7 @@ from typing import Any
 from evalsuite.leaderboard import Run
 from evalsuite.leaderboard.merge import Origin
 from evalsuite.records import Game, Leaderboard
-from evalsuite.report import judge_words, words
+from evalsuite.report import audit_words, judge_words, words
 from evalsuite.report.charts import Scale
 from evalsuite.report.view import (
     CategoryRow,
@@ -157,6 +157,8 @@ def _league(
         ),
         alone=_numbers(judge, pairs, numbers, names, labels, scored=scored),
         scored=scored,
+        bounds=audit_words.bounds(shown, [numbers[n] for n in names]),
+        marks=audit_words.marks(judge, audit, shown, [numbers[n] for n in names]),
     )
 
 

@@ -192,6 +192,8 @@ class League:
     controlled: str  # what the win rates at equal length are, or why there are none
     alone: str  # what answers scored alone came to, or the sums of two scores a game
     scored: bool = False  # all answers were scored alone: the ratings are mean scores, nobody met
+    bounds: str = ""  # what comparisons without a verdict could have made of the win rates
+    marks: tuple[str, ...] = ()  # what makes its verdicts doubtful as a whole
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,7 +169,7 @@ def test_a_local_judge_s_letters_have_the_model_s_own_probabilities(tmp_path: Pa
     from evalsuite.judge.letters import CANDIDATES, weigh_letters
     from evalsuite.loading import load
     from evalsuite.models import ChatEncoder, locate_all, named_template, resolve_models
-    from evalsuite.playing import _as_judge
+    from evalsuite.playing import as_judge
     from evalsuite.progress import make_progress
     from evalsuite.store import Store
 
@@ -186,7 +186,7 @@ def test_a_local_judge_s_letters_have_the_model_s_own_probabilities(tmp_path: Pa
     with Store(tmp_path / "store.db") as store:
         loaded = load(spec, weights, config, store)
         inference = Inference(loaded.engine, store, "run", make_progress("none"))
-        judge = _as_judge(loaded, template, inference)
+        judge = as_judge(loaded, template, inference)
         assert judge.weigh is not None
         *replies, cut = judge.weigh([*chats, long])
     assert (cut.finished, weigh_letters(cut.text)) == (False, None)
