@@ -106,6 +106,7 @@ def parse() -> argparse.Namespace:
     add("--no-generate-batch", action="store_true", help="leave transformers' own out")
     add("--threads", type=int, default=len(os.sched_getaffinity(0)), help="default: all cores")
     add("--seconds", type=float, default=120.0, help="for a workload's turns (default 120)")
+    add("--matrix-size", type=int, help="side of matrix_share's matrices (default 2048, CUDA 8192)")
     add("--seed", type=int, default=0)
     add("--start-up", action="store_true", help="time a new process up to its first batch too")
     add("--output", type=Path, help="write the JSON lines to this file too")

@@ -74,10 +74,10 @@ def _status_bytes(name: str) -> int:
     raise KeyError(name)
 
 
-def matrix_rate(device: str, dtype: str) -> float:
+def matrix_rate(device: str, dtype: str, size: int | None = None) -> float:
     """Floating point operations a second of a large matrix product: the best of several."""
     cuda = device.startswith("cuda")
-    size = 8192 if cuda else 2048
+    size = size or (8192 if cuda else 2048)
     number = getattr(torch, dtype)
     a = torch.randn(size, size, device=device).to(number)
     b = torch.randn(size, size, device=device).to(number)

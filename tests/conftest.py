@@ -11,6 +11,10 @@ import pytest
 # Nothing in these tests may reach for a hub: what isn't local is an error at once.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# A thread each for the files that run side by side, before torch is first imported: two processes
+# with two threads each spend most of two cores waiting for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # pytest-xdist's workers ignore Ctrl-C, and so would every process that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -9,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -158,58 +161,86 @@ def start(place: Path, *flags: str) -> subprocess.Popen[str]:
     )
 
 
-def kill_after(process: subprocess.Popen[str], batches: int) -> None:
-    """SIGKILL as soon as the run has said that so many batches are done."""
+def wait_for(process: subprocess.Popen[str], event: str, times: int = 1) -> None:
+    """Returns as soon as the run has told of an event so many times: of batches, "advance"."""
     assert process.stderr is not None
-    seen = 0
     for line in process.stderr:
-        seen += line.startswith("{") and json.loads(line)["event"] == "advance"
-        if seen >= batches:
-            process.send_signal(signal.SIGKILL)
-            break
-    process.stderr.close()
-    assert process.wait() == -signal.SIGKILL
+        times -= line.startswith("{") and json.loads(line)["event"] == event
+        if not times:
+            return
+    raise AssertionError(f"the run ended with {process.wait()}")
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A run that was interrupted and then killed; while it ran, a second one wanted its store."""
+
+    place: Path
+    process: int
+    second: int
+    second_said: str
+    interrupted: int
+    said: str
+    between: str
+
+
+@pytest.fixture(scope="module")
+def broken_off(tmp_path_factory: pytest.TempPathFactory) -> Broken:
+    place = tmp_path_factory.mktemp("broken")
+    process = start(place)
+    try:
+        wait_for(process, "start")
+        process.send_signal(signal.SIGSTOP)  # until the second one has been refused
+        refused = io.StringIO()
+        with contextlib.redirect_stderr(refused):
+            second = run(
+                *SMALL, "--output", str(place / "other"), "--store", str(place / "store.db")
+            )
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
+        _, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    killed = start(place)
+    try:
+        wait_for(killed, "advance", 2)
+    finally:
+        killed.kill()
+    assert killed.stderr is not None
+    killed.stderr.close()
+    assert killed.wait() == -signal.SIGKILL
+    status = read_manifest(place / "run")["status"]
+    return Broken(place, process.pid, second, refused.getvalue(), process.returncode, said, status)
 
 
 def test_a_killed_run_goes_on_and_repeats_only_what_was_in_flight(
-    whole: Path, tmp_path: Path
+    whole: Path, broken_off: Broken
 ) -> None:
-    for batches in (1, 2):
-        kill_after(start(tmp_path), batches)
-        assert read_manifest(tmp_path / "run")["status"] == "running"
-    process = start(tmp_path)
-    process.communicate()
-    assert process.returncode == 0
-    assert not (tmp_path / "run-2").exists()
-    assert read_board(tmp_path / "run") == read_board(whole / "run")
+    place = broken_off.place
+    assert broken_off.between == "running"
+    assert run(*SMALL, "--output", str(place / "run"), "--store", str(place / "store.db")) == 0
+    assert not (place / "run-2").exists()
+    assert read_board(place / "run") == read_board(whole / "run")
 
-    db = sqlite3.connect(tmp_path / "store.db")
+    db = sqlite3.connect(place / "store.db")
     counts = db.execute("SELECT begun, committed FROM batches").fetchall()
     db.close()
     assert all(committed == 1 for _, committed in counts)
-    # Two kills: at most one batch in flight each.
+    # An interruption and a kill: at most one batch in flight each.
     assert len(counts) <= sum(begun for begun, _ in counts) <= len(counts) + 2
 
 
-def test_a_second_writer_is_told_so(whole: Path, tmp_path: Path) -> None:
-    process = start(tmp_path)
-    try:
-        assert process.stderr is not None
-        process.stderr.readline()
-        places = ("--output", str(tmp_path / "other"), "--store", str(tmp_path / "store.db"))
-        done = subprocess.run(
-            [sys.executable, "-m", "evalsuite", "run", *SMALL, *places],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    finally:
-        process.kill()
-        process.communicate()
-    assert done.returncode == 2
-    assert f"in use by another run (process {process.pid})" in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "other").exists()
+def test_a_second_writer_is_told_so(broken_off: Broken) -> None:
+    assert broken_off.second == 2
+    assert f"in use by another run (process {broken_off.process})" in broken_off.second_said
+    assert broken_off.second_said.count("\n") == 1
+    assert not (broken_off.place / "other").exists()
+
+
+def test_interrupting_is_said_and_resumable(broken_off: Broken) -> None:
+    assert broken_off.interrupted == 130
+    assert "the same command goes on" in broken_off.said
+    assert "Traceback" not in broken_off.said
 
 
 @pytest.fixture
@@ -312,19 +343,6 @@ def test_one_models_failure_leaves_the_others_their_results(
     assert [failure["model"] for failure in board["failed"]] == ["bad"]
     good = next(model for model in board["models"] if model["name"] == "demo-small")
     assert good["tasks"][TASKS[0]]["metrics"]
-
-
-def test_interrupting_is_said_and_resumable(tmp_path: Path) -> None:
-    process = start(tmp_path)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("{") and json.loads(line)["event"] == "start":
-            process.send_signal(signal.SIGINT)
-            break
-    _, shown = process.communicate()
-    assert process.returncode == 130
-    assert "the same command goes on" in shown
-    assert "Traceback" not in shown
 
 
 def test_a_plan_starts_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

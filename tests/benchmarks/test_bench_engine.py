@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import engine
 import pytest
 from engine_model import NEVER, Shape, borrow_folder, load_tokenizer, read_config, write_random
 
@@ -41,7 +43,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lines(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     output = tmp_path_factory.mktemp("out") / "lines.jsonl"
     flags = ["--keep", str(tiny), "--documents", "3", "--samples", "2", "--new-tokens", "6"]
-    flags += ["--batch-sizes", "1", "4", "--seconds", "0", "--start-up"]
+    flags += ["--batch-sizes", "1", "4", "--seconds", "0", "--start-up", "--matrix-size", "512"]
     ran = run(*flags, "--output", str(output))
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == output.read_text()  # and nothing else goes to stdout
@@ -84,19 +86,30 @@ def test_start_up_is_the_sum_of_its_parts(lines: dict[str, dict]) -> None:
     assert line["first_batch_tokens"] > 0
 
 
-def test_a_context_that_is_too_short_is_one_clear_line(tmp_path: Path) -> None:
+def run_here(monkeypatch: pytest.MonkeyPatch, *flags: str) -> int:
+    """The script's main in this process, which need not import everything once more."""
+    monkeypatch.setattr(sys, "argv", ["engine.py", "--threads", "1", *flags])
+    return engine.main()
+
+
+def test_a_context_that_is_too_short_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gc, "freeze", gc.collect)  # of this process, which goes on
     short = Shape(1, 64, 2, 1, 64, vocabulary=400, context=256)
     folder = write_random(tmp_path / "short", short, "float32")
-    ran = run("--folder", str(folder), "--workloads", "b", "--documents", "1")
-    assert ran.returncode == 2
-    assert "more than this model's context of 256" in ran.stderr.splitlines()[-1]
-    assert "Traceback" not in ran.stderr
+    flags = ["--folder", str(folder), "--workloads", "b", "--documents", "1"]
+    assert run_here(monkeypatch, *flags) == 2
+    shown = capsys.readouterr().err
+    assert "more than this model's context of 256" in shown.splitlines()[-1]
+    assert "Traceback" not in shown
 
 
-def test_an_unknown_shape_is_refused() -> None:
-    ran = run("--shape", "tall")
-    assert ran.returncode == 2
-    assert "unknown shape 'tall'" in ran.stderr.splitlines()[-1]
+def test_an_unknown_shape_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here(monkeypatch, "--shape", "tall") == 2
+    assert "unknown shape 'tall'" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_shapes_have_the_papers_proportions() -> None:

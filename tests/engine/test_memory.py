@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
+from evalsuite.cli import main
 from evalsuite.engine.llama import engine as engine_module
 from evalsuite.engine.llama import memory
 from evalsuite.engine.llama.checkpoint import open_checkpoint
@@ -252,13 +251,12 @@ def test_nothing_of_the_failed_pack_is_held_while_its_halves_are_computed() -> N
     assert held
 
 
-def test_plan_tells_quantised_memory(small_engine: LlamaEngine, small_folder: Path) -> None:
-    command = [sys.executable, "-m", "evalsuite", "plan", "--models", "demo-large", "--limit", "2"]
-
+def test_plan_tells_quantised_memory(
+    small_engine: LlamaEngine, small_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def said(*more: str) -> str:
-        done = subprocess.run([*command, *more], capture_output=True, text=True, timeout=200)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert main(["plan", "--models", "demo-large", "--limit", "2", *more]) == 0
+        return capsys.readouterr().out
 
     assert "parameters in float32 on cpu" in said("--device", "cpu")
     assert "parameters in int8 and float32 on cpu" in said("--device", "cpu", "--quantize", "int8")

@@ -34,10 +34,23 @@ def whole(folder: Path, tokenizer: PreTrainedTokenizerFast) -> LlamaEngine:
 
 
 @pytest.fixture(scope="module")
-def divided(folder: Path, tokenizer: PreTrainedTokenizerFast) -> Iterator[WorkerEngine]:
-    engine = WorkerEngine(folder, tokenizer, devices=["cpu", "cpu"], ranks=2, dtype="float32")
-    yield engine
-    engine.close()
+def running() -> Iterator[list[WorkerEngine]]:
+    """The engine of `divided`, which is opened once: it takes seconds."""
+    engines: list[WorkerEngine] = []
+    yield engines
+    for engine in engines:
+        engine.close()
+
+
+@pytest.fixture
+def divided(
+    running: list[WorkerEngine], folder: Path, tokenizer: PreTrainedTokenizerFast
+) -> WorkerEngine:
+    """One model over two processes; new ones where an earlier test ended the last ones."""
+    if not running or not all(p.is_alive() for p in running[-1]._copies[0].processes):
+        engine = WorkerEngine(folder, tokenizer, devices=["cpu", "cpu"], ranks=2, dtype="float32")
+        running.append(engine)
+    return running[-1]
 
 
 def test_scores_are_those_of_one_process(whole: LlamaEngine, divided: WorkerEngine) -> None:
@@ -138,21 +151,17 @@ def test_heads_that_cannot_be_divided_are_refused(folder: Path, ranks: int) -> N
         Shard(0, ranks).config(config)
 
 
-def test_a_rank_that_dies_is_an_error(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
-    engine = WorkerEngine(folder, tokenizer, devices=["cpu", "cpu"], ranks=2, dtype="float32")
-    (copy,) = engine._copies
+def test_a_rank_that_dies_is_an_error(divided: WorkerEngine) -> None:
+    (copy,) = divided._copies
     copy.processes[1].kill()
     # The other rank waits for it in a sum: it has to be ended, not waited for.
     with pytest.raises(UserError, match=r"died \(killed by SIGKILL\)"):
-        engine.score([ScoreRequest((1, 5), (7,))])
+        divided.score([ScoreRequest((1, 5), (7,))])
     assert not any(process.is_alive() for process in copy.processes)
-    engine.close()
+    divided.close()
 
 
-def test_an_error_of_both_ranks_is_told_once(
-    folder: Path, tokenizer: PreTrainedTokenizerFast
-) -> None:
-    engine = WorkerEngine(folder, tokenizer, devices=["cpu", "cpu"], ranks=2, dtype="float32")
+def test_an_error_of_both_ranks_is_told_once(divided: WorkerEngine) -> None:
     with pytest.raises(RuntimeError, match="at least one token of context"):
-        engine.score([ScoreRequest((), (5,))])
-    engine.close()
+        divided.score([ScoreRequest((), (5,))])
+    divided.close()

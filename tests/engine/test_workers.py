@@ -18,6 +18,7 @@ import torch
 from llama_oracle import write_model
 from transformers import PreTrainedTokenizerFast
 
+from evalsuite.cli import main
 from evalsuite.engine.base import Engine
 from evalsuite.engine.llama.devices import ranks_needed, worker_devices
 from evalsuite.engine.llama.engine import LlamaEngine
@@ -33,17 +34,48 @@ from evalsuite.store import Store
 LIMITS = Limits(24, 3, 2**20, "cpu", 4)
 
 
+def make_adapter() -> Adapter:
+    generator = torch.Generator().manual_seed(0)
+    change = LowRank(
+        torch.randn(2, 48, generator=generator), torch.randn(32, 2, generator=generator), 0.5, False
+    )
+    name = "model.layers.1.mlp.down_proj.weight"
+    return Adapter(Path("adapter"), low_rank={name: change}, replaced={})
+
+
+# Every engine here but `plain` has an adapter, so that it reaches the workers in every test.
+SETTINGS = {"device": "cpu", "limits": LIMITS, "transform": make_adapter().transform}
+
+
 @pytest.fixture(scope="module")
-def one(small_folder: Path, tokenizer: PreTrainedTokenizerFast) -> LlamaEngine:
+def plain(small_folder: Path, tokenizer: PreTrainedTokenizerFast) -> LlamaEngine:
     return LlamaEngine.load(small_folder, tokenizer, device="cpu", limits=LIMITS)
 
 
 @pytest.fixture(scope="module")
-def two(small_folder: Path, tokenizer: PreTrainedTokenizerFast) -> Iterator[WorkerEngine]:
-    engine = open_engine(small_folder, tokenizer, device="cpu", workers=2, limits=LIMITS)
-    assert isinstance(engine, WorkerEngine)
-    yield engine
-    engine.close()
+def one(small_folder: Path, tokenizer: PreTrainedTokenizerFast) -> LlamaEngine:
+    return LlamaEngine.load(small_folder, tokenizer, **SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[list[WorkerEngine]]:
+    """The engine of `two`, which is opened once: it takes seconds."""
+    engines: list[WorkerEngine] = []
+    yield engines
+    for engine in engines:
+        engine.close()
+
+
+@pytest.fixture
+def two(
+    running: list[WorkerEngine], small_folder: Path, tokenizer: PreTrainedTokenizerFast
+) -> WorkerEngine:
+    """Two workers; new ones where an earlier test ended the last ones."""
+    if not running or not all(alive(pid) for pid in pids(running[-1])):
+        engine = open_engine(small_folder, tokenizer, workers=2, **SETTINGS)
+        assert isinstance(engine, WorkerEngine)
+        running.append(engine)
+    return running[-1]
 
 
 def scores(count: int = 60) -> list[ScoreRequest]:
@@ -163,38 +195,24 @@ def test_a_folder_that_cannot_be_loaded_is_one_line(
     folder = write_model(tmp_path)
     (folder / "model.safetensors").unlink()
     torch.save({"model.norm.weight": torch.ones(32)}, folder / "pytorch_model.bin")
+    assert ranks_needed(folder, ["cpu", "cpu"], {}) == 1, "nothing is found wrong in this process"
     with pytest.raises(UserError, match="lacks 20 of 21 tensors"):
-        open_engine(folder, tokenizer, device="cpu", workers=2)
+        WorkerEngine(folder, tokenizer, devices=["cpu"])
 
 
 def test_adapters_reach_the_workers(
-    small_folder: Path, tokenizer: PreTrainedTokenizerFast, one: LlamaEngine
+    plain: LlamaEngine, one: LlamaEngine, two: WorkerEngine
 ) -> None:
-    generator = torch.Generator().manual_seed(0)
-    change = LowRank(
-        torch.randn(2, 48, generator=generator), torch.randn(32, 2, generator=generator), 0.5, False
-    )
-    name = "model.layers.1.mlp.down_proj.weight"
-    adapter = Adapter(Path("adapter"), low_rank={name: change}, replaced={})
-    settings = {"device": "cpu", "limits": LIMITS, "transform": adapter.transform}
-    merged = LlamaEngine.load(small_folder, tokenizer, **settings)
-    engine = open_engine(small_folder, tokenizer, workers=2, **settings)
-    try:
-        assert engine.score(scores(5)) == merged.score(scores(5)) != one.score(scores(5))
-    finally:
-        engine.close()
+    assert two.score(scores(5)) == one.score(scores(5)) != plain.score(scores(5))
 
 
-def test_a_worker_that_is_killed_is_an_error_and_ends_nothing_else(
-    small_folder: Path, tokenizer: PreTrainedTokenizerFast
-) -> None:
-    engine = WorkerEngine(small_folder, tokenizer, devices=["cpu", "cpu"])
-    left, right = pids(engine)
+def test_a_worker_that_is_killed_is_an_error_and_ends_nothing_else(two: WorkerEngine) -> None:
+    left, right = pids(two)
     failures: list[BaseException] = []
 
     def ask() -> None:
         try:
-            engine.generate([GenerateRequest((1, 5, i), 50, seed=i) for i in range(3, 90)])
+            two.generate([GenerateRequest((1, 5, i), 50, seed=i) for i in range(3, 90)])
         except BaseException as error:
             failures.append(error)
 
@@ -209,7 +227,7 @@ def test_a_worker_that_is_killed_is_an_error_and_ends_nothing_else(
     assert isinstance(failure, UserError)
     assert failure.exit_code == 4
     assert "a worker process on cpu died (killed by SIGKILL)" in str(failure)
-    engine.close()
+    two.close()
     assert not alive(left)
     assert not alive(right)
 
@@ -229,32 +247,38 @@ def gone(processes: list[int], seconds: float = 20) -> bool:
 
 
 PARENT = """
-import sys, time
+import sys
 sys.path.insert(0, sys.argv[2])
 from llama_oracle import make_tokenizer
 from evalsuite.engine.llama.workers import WorkerEngine
 from evalsuite.records import GenerateRequest
 
 if __name__ == "__main__":
-    engine = WorkerEngine(sys.argv[1], make_tokenizer(), devices=["cpu", "cpu"])
+    workers = 2 if sys.argv[3] == "is killed" else 1
+    engine = WorkerEngine(sys.argv[1], make_tokenizer(), devices=["cpu"] * workers)
+    busy, *idle = engine._copies
+    requests = [GenerateRequest((1, 5, i), 50, seed=i) for i in range(3, 90)]
+    if idle:
+        busy.ask("generate", requests)
     print(*(p.pid for copy in engine._copies for p in copy.processes), flush=True)
-    if sys.argv[3] == "busy":
-        while True:
-            engine.generate([GenerateRequest((1, 5, i), 50, seed=i) for i in range(3, 90)])
-    if sys.argv[3] == "idle":
-        time.sleep(600)
+    while idle:
+        busy.answer()
+        busy.ask("generate", requests)
 """
 
 
-@pytest.mark.parametrize("doing", ["busy", "idle", "ends"])
-def test_no_worker_outlives_its_parent(doing: str, small_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("doing", "count"), [("is killed", 2), ("ends", 1)])
+def test_no_worker_outlives_its_parent(
+    doing: str, count: int, small_folder: Path, tmp_path: Path
+) -> None:
+    """Killed while one worker is busy and the other one idle, or ended without a close()."""
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
     command = [sys.executable, str(script), str(small_folder), str(Path(__file__).parent), doing]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         workers = [int(pid) for pid in parent.stdout.readline().split()]
-        assert len(workers) == 2
+        assert len(workers) == count
         if doing != "ends":
             assert all(alive(pid) for pid in workers)
             parent.kill()
@@ -265,13 +289,10 @@ def test_no_worker_outlives_its_parent(doing: str, small_folder: Path, tmp_path:
 def test_a_run_with_two_workers_is_the_run_with_one(tmp_path: Path) -> None:
     def run(workers: int) -> dict[str, object]:
         folder = tmp_path / str(workers)
-        command = [sys.executable, "-m", "evalsuite", "run", "--models", "demo-small"]
-        command += ["--tasks", "starter", "--limit", "12", "--workers", str(workers)]
-        command += ["--output", str(folder), "--store", str(tmp_path / f"{workers}.db")]
-        # One thread each: then even the last bits are equal.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-        assert done.returncode == 0, done.stderr
+        flags = ["--models", "demo-small", "--tasks", "starter", "--limit", "12"]
+        flags += ["--output", str(folder), "--store", str(tmp_path / f"{workers}.db")]
+        # One thread each (conftest.py): then even the last bits are equal.
+        assert main(["run", *flags, "--workers", str(workers), "--progress", "none"]) == 0
         manifest = json.loads((folder / "manifest.json").read_text())
         assert manifest["models"][0]["workers"] == workers
         board = json.loads((folder / "leaderboard.json").read_text())

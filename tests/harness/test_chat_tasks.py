@@ -100,10 +100,10 @@ def test_equals_lm_evals_apply_chat_template(
     oracle_of: Callable[..., Any],
     benchmarks: Path,
 ) -> None:
-    task_set = load_tasks(resolve([name]), data_dir=benchmarks, limit=20, num_fewshot=shots)
+    task_set = load_tasks(resolve([name]), data_dir=benchmarks, limit=8, num_fewshot=shots)
     template = repo_template(folder)
     mine, render = ours(asked, tokenizer, task_set, template, turns)
-    theirs = oracle_of(library().tasks[name], turns, limit=20, num_fewshot=shots)
+    theirs = oracle_of(library().tasks[name], turns, limit=8, num_fewshot=shots)
     assert_equal(mine, theirs, name)
     first = mine.samples[name][0]["arguments"][0][0]
     assert first.count("[INST]") == (shots + 1 if turns else 1)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from data_hub import DataHub, data_hub
 
+from evalsuite.cli import main
 from evalsuite.harness.catalog import resolve
 from evalsuite.harness.tasks import load_tasks
 from evalsuite.records import UserError
@@ -57,7 +58,8 @@ def hub(tmp_path: Path) -> Iterator[DataHub]:
     rows(root / "org/cards/other", "test.parquet")
     (root / "org/cards/README.md").write_text(README)
     (root / "org/cards/cards.py").write_text("raise SystemExit")
-    rows(root / "org/plain/data", "test-00000.parquet", "train-00000.parquet")
+    for name in ("plain", "mine"):
+        rows(root / "org" / name / "data", "test-00000.parquet", "train-00000.parquet")
     with data_hub(root) as hub:
         yield hub
 
@@ -68,10 +70,20 @@ def write(folder: Path, name: str, path: str, configuration: str = "") -> str:
     return str(file)
 
 
+# The command, in a process in which the hub's client tries again without its half a minute's wait.
+# (A process, because the client reads its settings once, when it is imported.)
+IMPATIENT = """
+import sys, time
+time.sleep = lambda seconds: None
+from evalsuite.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def fetch(hub: DataHub, folder: Path, *tasks: str) -> subprocess.CompletedProcess[str]:
     hub.sent.clear()
     return subprocess.run(
-        [sys.executable, "-m", "evalsuite", "tasks", "--download", *tasks, "--data-dir", folder],
+        [sys.executable, "-c", IMPATIENT, "tasks", "--download", *tasks, "--data-dir", folder],
         env={**os.environ, "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"},
         capture_output=True,
         text=True,
@@ -83,34 +95,32 @@ def test_a_folder_is_filled_gone_on_with_and_read(hub: DataHub, tmp_path: Path) 
     cards = write(tmp_path, "cards", "org/cards", "dataset_name: main")
     plain = write(tmp_path, "plain", "org/plain")
     gone = write(tmp_path, "gone", "org/gone")
+    mine = write(tmp_path, "mine", "org/mine")
     folder = tmp_path / "data"
+    own = folder / "org__mine" / "README.md"  # put there by hand
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
     hub.broken.add("org/plain")
-    first = fetch(hub, folder, cards, plain, gone)
+    first = fetch(hub, folder, cards, plain, gone, mine)
     assert first.returncode == 4, first.stderr
     lines = first.stdout.splitlines()
     assert lines[0] == f"org/cards: {folder}/org__cards"
     assert lines[1].startswith("org/plain: failed: ")
     assert lines[2].startswith("org/gone: failed: the hub answers 404")
+    assert lines[3] == f"org/mine: {own.parent} was there already and is left as it is"
+    assert (own.read_text(), list(own.parent.iterdir())) == ("mine", [own])
     assert sorted(hub.sent) == [  # no code, and no configuration that no task reads
         "org/cards/README.md",
         "org/cards/main/test-00000.parquet",
         "org/cards/main/train-00000.parquet",
     ]
     hub.broken.clear()
-    second = fetch(hub, folder, cards, plain)
-    assert (second.returncode, len(second.stdout.splitlines())) == (0, 2), second.stdout
-    assert [name for name in hub.sent if "cards" in name] == []  # nothing is fetched twice
+    second = fetch(hub, folder, cards, plain, mine)
+    assert (second.returncode, len(second.stdout.splitlines())) == (0, 3), second.stdout
+    # Nothing is fetched twice, nor over what was put there by hand.
+    assert [name for name in hub.sent if "cards" in name or "mine" in name] == []
     task_set = load_tasks(resolve([cards, plain]), data_dir=folder, num_fewshot=1)
     assert {name: len(its) for name, its in task_set.instances.items()} == {"cards": 6, "plain": 6}
-
-
-def test_what_was_put_there_by_hand_stays(hub: DataHub, tmp_path: Path) -> None:
-    own = tmp_path / "data" / "org__cards"
-    own.mkdir(parents=True)
-    (own / "README.md").write_text("mine")
-    done = fetch(hub, tmp_path / "data", write(tmp_path, "cards", "org/cards"))
-    assert "was there already and is left as it is" in done.stdout
-    assert (done.returncode, hub.sent, (own / "README.md").read_text()) == (0, [], "mine")
 
 
 def test_a_missing_set_comes_with_the_command_that_gets_it(tmp_path: Path) -> None:
@@ -132,11 +142,6 @@ def test_what_core_reads_from_the_hub() -> None:
     assert wanted["Rowan/hellaswag"] == {None}
 
 
-def test_nothing_to_fetch_is_said() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "evalsuite", "tasks", "--download", "starter", "--data-dir", "x"],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2
-    assert "nothing to download" in done.stderr
+def test_nothing_to_fetch_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tasks", "--download", "starter", "--data-dir", str(tmp_path / "x")]) == 2
+    assert "nothing to download" in capsys.readouterr().err

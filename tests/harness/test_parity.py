@@ -59,10 +59,10 @@ def _flat(value: Any) -> list[Any]:
 @pytest.mark.parametrize(
     ("name", "limit", "shots"),
     [
-        ("piqa", 100, None),
-        ("arc_easy", 100, None),
-        ("winogrande", 100, None),
-        ("openbookqa", 100, None),
+        ("piqa", 40, None),
+        ("arc_easy", 40, None),
+        ("winogrande", 40, None),
+        ("openbookqa", 40, None),
         ("arc_easy", 5, 5),
         ("winogrande", 10, 2),
         ("nq_open", 10, None),

@@ -75,7 +75,8 @@ def test_quick_draws_the_same_documents_in_any_order(benchmarks: Path) -> None:
     members = [n for n in drawn.drawn if n.startswith("mmlu_")]
     assert sum(len(drawn.drawn[n]) for n in members) == 200
     assert list(drawn.drawn["piqa"]) != list(range(200))
-    fewer = load_tasks(specs, data_dir=benchmarks, limit=50)
+    piqa = [spec for spec in specs if spec.name == "piqa"]
+    fewer = load_tasks(piqa, data_dir=benchmarks, limit=50)
     assert set((fewer.drawn or {})["piqa"]) < set(drawn.drawn["piqa"])
     assert "9 where both" in drawn.warnings[0]
     assert "14 points" in drawn.warnings[0]
