@@ -15,7 +15,16 @@ from typing import Any
 from evalsuite.config import RunConfig
 from evalsuite.files import write_atomically
 from evalsuite.inference import Inference
-from evalsuite.judge import Answer, JudgeResult, LocalJudge, LocalReply, Question, Rules, judge_run
+from evalsuite.judge import (
+    Answer,
+    BatchRules,
+    JudgeResult,
+    LocalJudge,
+    LocalReply,
+    Question,
+    Rules,
+    judge_run,
+)
 from evalsuite.judging import JudgePlan
 from evalsuite.loading import LoadedModel, load
 from evalsuite.measuring import Measured, one_line, show_traceback
@@ -108,7 +117,14 @@ def _play(
         progress,
         run=run,
         budget=config.budget,
-        rules=Rules(repeats=config.judge_repeats, refresh=config.refresh),
+        rules=Rules(
+            repeats=config.judge_repeats,
+            refresh=config.refresh,
+            baseline=config.judge_baseline,
+            games=config.judge_games,
+            seed=config.seed,
+            batch=BatchRules() if config.judge_batch else None,
+        ),
         local=local,
     )
 

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 
 from evalsuite.judge.budget import CostEstimate
 from evalsuite.judge.judges import JudgeSpec
-from evalsuite.judge.matches import count_matches, index_answers, make_matches
+from evalsuite.judge.matches import (
+    count_matches,
+    count_pairs,
+    index_answers,
+    make_matches,
+    within_games,
+)
 from evalsuite.judge.prices import TokenCounter, token_counter
 from evalsuite.judge.prompts import Preset, judge_messages, new_delimiter
 from evalsuite.judge.records import Answers, Match, Question
@@ -58,16 +64,18 @@ def plan_calls(
     preset: Preset,
     repeats: int,
     identity: str = "",
+    *,
+    baseline: str | None = None,
 ) -> tuple[list[Match], list[Call]]:
     """All matches, and the call of each, in the same order. Equal calls have equal keys.
 
-    `identity` stands for a local judge's weights.
+    `identity` stands for a local judge's weights; with a `baseline` all others meet it alone.
 
     Raises:
-        UserError: a model lacks an answer.
+        UserError: a model lacks an answer, or the baseline is none of the models.
     """
     texts = index_answers(questions, answers)
-    matches = make_matches(questions, list(answers), repeats)
+    matches = make_matches(questions, list(answers), repeats, baseline=baseline)
     return matches, [_call(match, texts, spec, preset, identity) for match in matches]
 
 
@@ -191,6 +199,8 @@ def estimate_questions(
     preset: Preset,
     *,
     repeats: int = 1,
+    baseline: bool = False,
+    games: int | None = None,
     attempts: int = 3,
     answer_tokens: int = 250,
     answer_tokens_at_most: int = 1024,
@@ -198,19 +208,25 @@ def estimate_questions(
     """The bill before there are answers, when they have so many tokens each.
 
     The number of calls is exact unless answers come out equal (such games share a call) or the
-    store has some.
+    store has some. `games`: so many are chosen among all; the bound is that of the longest.
     """
     counter = token_counter(spec.model)
-    prompt = prompt_most = 0
-    pairs = models * (models - 1) * repeats
+    pairs = count_pairs(models, baseline=baseline)
+    expected: list[int] = []
+    most: list[int] = []
     for question in questions:
         for turn in range(len(question.turns)):
             blank = ("",) * (turn + 1)
             messages = judge_messages(preset, question, turn, blank, blank, SAMPLE_DELIMITER)
             shown = 2 * (turn + 1)
-            prompt += pairs * (counter.expected(messages) + shown * answer_tokens)
-            prompt_most += pairs * (counter.most(messages) + shown * answer_tokens_at_most * 4)
-    calls = count_matches(questions, models, repeats)
+            expected.append(counter.expected(messages) + shown * answer_tokens)
+            most.append(counter.most(messages) + shown * answer_tokens_at_most * 4)
+    possible = count_matches(questions, models, repeats, baseline=baseline)
+    together = possible // max(pairs * len(most), 1)  # of a pair on one turn
+    calls = possible if games is None else within_games(possible, games, together)
+    prompt = round(sum(expected) * pairs * together * calls / max(possible, 1))
+    longest = sorted(most, reverse=True)
+    prompt_most = sum(longest[i // pairs] * together for i in range(calls // max(together, 1)))
     return _estimate(
         spec, preset, counter, calls, calls * attempts, 0, prompt, prompt_most * attempts
     )

@@ -1,4 +1,4 @@
-"""Who plays whom: every pair of models on every turn of every question, in both orders.
+"""Who plays whom: every pair of models, or all against one, on every turn, in both orders.
 
 Knows records only.
 """
@@ -12,23 +12,71 @@ from evalsuite.judge.records import Answers, Match, Question
 from evalsuite.records import UserError
 
 
+def model_pairs(models: Sequence[str], baseline: str | None = None) -> list[tuple[str, str]]:
+    """The pairs that meet: every pair, or with a `baseline` those that it is one of.
+
+    Raises:
+        UserError: the baseline is none of the models.
+    """
+    check_baseline(baseline, models)
+    pairs = itertools.combinations(models, 2)
+    return [pair for pair in pairs if baseline is None or baseline in pair]
+
+
+def check_baseline(baseline: str | None, models: Sequence[str]) -> None:
+    """Makes sure that the model which all others are compared with is one of the run's.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    if baseline is not None and baseline not in models:
+        raise UserError(
+            f"--judge-baseline {baseline}: no model of this run; these answer: {', '.join(models)}"
+        )
+
+
 def make_matches(
-    questions: Sequence[Question], models: Sequence[str], repeats: int = 1
+    questions: Sequence[Question],
+    models: Sequence[str],
+    repeats: int = 1,
+    *,
+    baseline: str | None = None,
 ) -> list[Match]:
-    """All games, question by question, the two orders of a pair side by side."""
+    """All games, question by question, the two orders of a pair side by side.
+
+    Raises:
+        UserError: the baseline is none of the models.
+    """
+    pairs = model_pairs(models, baseline)
     return [
         Match(question, turn, first, second, repeat)
         for question in questions
         for turn in range(len(question.turns))
-        for a, b in itertools.combinations(models, 2)
+        for a, b in pairs
         for repeat in range(repeats)
         for first, second in ((a, b), (b, a))
     ]
 
 
-def count_matches(questions: Sequence[Question], models: int, repeats: int = 1) -> int:
+def count_matches(
+    questions: Sequence[Question], models: int, repeats: int = 1, *, baseline: bool = False
+) -> int:
     """How many games `make_matches` makes, without making them."""
-    return sum(len(q.turns) for q in questions) * models * (models - 1) * repeats
+    pairs = count_pairs(models, baseline=baseline)
+    return sum(len(q.turns) for q in questions) * 2 * pairs * repeats
+
+
+def count_pairs(models: int, *, baseline: bool = False) -> int:
+    """How many pairs meet, with a baseline or without."""
+    return models - 1 if baseline else models * (models - 1) // 2
+
+
+def within_games(possible: int, games: int, together: int) -> int:
+    """How many of the `possible` games are played when `games` may be.
+
+    `together` games of a pair on one turn (its orders and repeats) are all played or none.
+    """
+    return min(games // together * together, possible)
 
 
 def index_answers(

@@ -53,13 +53,22 @@ class LocalJudge:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How a judge is asked. `invalid_retries`: a reply without a verdict is asked for again."""
+    """How a judge is asked. `invalid_retries`: a reply without a verdict is asked for again.
+
+    With a `baseline` every other model meets it alone. `games` is how many are played at most,
+    chosen where they narrow the ratings most; `seed` draws their questions. `batch`: by OpenAI's
+    Batch API.
+    """
 
     repeats: int = 1
     invalid_retries: int = 2
     concurrency: int = 16
     refresh: bool = False
     patience: Patience = Patience()
+    baseline: str | None = None
+    games: int | None = None
+    seed: int = 0
+    batch: BatchRules | None = None
 
 
 def judge_run(
@@ -89,7 +98,7 @@ def judge_run(
     if len(answers) < 2 or spec.kind == "none":
         return JudgeResult(())
     if spec.kind == "reference":
-        games, skipped = reference_games(questions, answers)
+        games, skipped = reference_games(questions, answers, baseline=rules.baseline)
         note = f"{skipped} games have no checkable reference and were not played"
         return JudgeResult(tuple(games), notes=(note,) if skipped else ())
     preset = preset or load_preset()
