@@ -18,10 +18,13 @@ from evalsuite.judge import (
     JudgeSpec,
     Question,
     agree,
+    check_baseline,
+    check_batches,
     check_budget,
     default_judge,
     demo_questions,
     estimate_questions,
+    for_batch,
     load_preset,
     own_questions,
     read_questions,
@@ -99,11 +102,15 @@ def _prepare_judge(
         api_key_env=config.api_key_env,
         key_of_another=any(model.kind == "server" and "@" in model.source for model in models),
     )
+    if config.judge_batch and spec.kind != "none":
+        for_batch(spec)  # refuses judges that take none
     check_budget(spec, config.budget)
     if spec.kind == "none" or len(models) < 2:
         if config.judge_questions is not None:
             read_questions(config.judge_questions)  # a mistake in it is worth knowing all the same
         return JudgePlan(spec)
+    check_baseline(config.judge_baseline, [model.label for model in models])
+    _check_games(config, spec)
     demo = all(model.kind == "demo" for model in models)
     path = config.judge_questions or (demo_questions() if demo else own_questions())
     questions = read_questions(path)
@@ -115,6 +122,8 @@ def _prepare_judge(
                 f"{path}: no question has a checkable reference; name a judge with --judge"
             )
         return JudgePlan(spec, checkable)
+    if config.judge_batch and spends:
+        check_batches(spec)
     if spends and spec.paid and config.budget is None and not sys.stdin.isatty():
         agree(estimate(config, spec, questions, len(models)), spec.name, None, paid=True)
     return JudgePlan(spec, questions, _local_judge(spec, config) if spec.kind == "local" else None)
@@ -125,7 +134,31 @@ def estimate(
 ) -> CostEstimate:
     """The judge's calls, tokens and dollars before there are answers."""
     preset = load_preset()
-    return estimate_questions(questions, models, spec, preset, repeats=config.judge_repeats)
+    spec = for_batch(spec) if config.judge_batch else spec
+    return estimate_questions(
+        questions,
+        models,
+        spec,
+        preset,
+        repeats=config.judge_repeats,
+        baseline=config.judge_baseline is not None,
+        games=config.judge_games,
+    )
+
+
+def _check_games(config: RunConfig, spec: JudgeSpec) -> None:
+    if config.judge_games is None:
+        return
+    if spec.kind == "reference":
+        raise UserError(
+            "--judge-games: references decide at no cost, so all games are played; leave it out, "
+            "or name a judge with --judge"
+        )
+    if config.judge_preset == "score":
+        raise UserError(
+            "--judge-games: the preset score reads each answer alone, so there are no games to "
+            "choose among; leave one of the two out"
+        )
 
 
 def _local_judge(spec: JudgeSpec, config: RunConfig) -> LocalModel:

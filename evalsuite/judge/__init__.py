@@ -4,11 +4,18 @@
 `answer_prompts` serve the making of answers. Importing this loads no HTTP client.
 """
 
+from evalsuite.judge.batch import BatchRules, check_batches
 from evalsuite.judge.budget import CostEstimate, agree
 from evalsuite.judge.calls import estimate_questions
 from evalsuite.judge.client import Patience
-from evalsuite.judge.judges import JudgeSpec, check_budget, default_judge, resolve_judge
-from evalsuite.judge.matches import count_matches
+from evalsuite.judge.judges import (
+    JudgeSpec,
+    check_budget,
+    default_judge,
+    for_batch,
+    resolve_judge,
+)
+from evalsuite.judge.matches import check_baseline, count_matches
 from evalsuite.judge.play import LocalJudge, LocalReply, Rules, judge_run
 from evalsuite.judge.prices import load_prices
 from evalsuite.judge.prompts import Preset, load_preset
@@ -24,6 +31,7 @@ from evalsuite.judge.table import JudgeResult
 
 __all__ = [
     "Answer",
+    "BatchRules",
     "CostEstimate",
     "JudgeResult",
     "JudgeSpec",
@@ -35,11 +43,14 @@ __all__ = [
     "Rules",
     "agree",
     "answer_prompts",
+    "check_baseline",
+    "check_batches",
     "check_budget",
     "count_matches",
     "default_judge",
     "demo_questions",
     "estimate_questions",
+    "for_batch",
     "is_plain",
     "judge_run",
     "load_preset",

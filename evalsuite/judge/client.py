@@ -39,7 +39,7 @@ class ChatClient(RemoteClient[Reply]):
     def __init__(
         self, spec: JudgeSpec, *, temperature: float, max_tokens: int, patience: Patience
     ) -> None:
-        super().__init__(Endpoint(spec.endpoint, spec.model, spec.key), patience, self._reply)
+        super().__init__(Endpoint(spec.endpoint, spec.model, spec.key), patience, self.read_reply)
         self._settings = {"temperature": temperature, "max_tokens": max_tokens}
         self._model = spec.model
 
@@ -50,11 +50,14 @@ class ChatClient(RemoteClient[Reply]):
         settle: Callable[[int, bool], Awaitable[None]],
     ) -> tuple[int, Reply]:
         """The reply, and the number of the send that brought it; see `exchange`."""
-        chat = [dict(message) for message in messages]
-        body = {"model": self._model, "messages": chat, **self._settings}
-        return await self.exchange(CHAT, body, begin, settle)
+        return await self.exchange(CHAT, self.body(messages), begin, settle)
 
-    def _reply(self, body: str) -> Reply:
+    def body(self, messages: Sequence[Message]) -> dict[str, Any]:
+        """What is sent for a chat."""
+        chat = [dict(message) for message in messages]
+        return {"model": self._model, "messages": chat, **self._settings}
+
+    def read_reply(self, body: str) -> Reply:
         """The reply in a body; one that is no chat completion is kept as it is, unreadable."""
         try:
             loaded = json.loads(body)

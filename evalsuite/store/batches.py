@@ -96,7 +96,10 @@ class Batches:
             "WHERE endpoint = ? AND requested = ? AND ended IS NULL ORDER BY begun, tag",
             (self._endpoint, self._requested),
         ).fetchall()
-        return [OpenBatch(*row, self._lines(row[0])) for row in rows]
+        return [
+            OpenBatch(tag, run, posted, server_id, self._lines(tag))
+            for tag, run, posted, server_id in rows
+        ]
 
     def _lines(self, tag: str) -> dict[bytes, Line]:
         rows = self._db.execute(
