@@ -4,7 +4,8 @@
 `answer_prompts` serve the making of answers. Importing this loads no HTTP client.
 """
 
-from evalsuite.judge.batch import BatchRules, check_batches
+from evalsuite.judge.batch import check_batches
+from evalsuite.judge.batch_sending import BatchRules
 from evalsuite.judge.budget import CostEstimate, agree
 from evalsuite.judge.calls import estimate_questions
 from evalsuite.judge.client import Patience

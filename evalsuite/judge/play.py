@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from evalsuite.judge.batch import BatchPlay, BatchRules, mark_sent, relevant
+from evalsuite.judge.batch import BatchPlay, mark_sent, relevant
+from evalsuite.judge.batch_sending import BatchRules
 from evalsuite.judge.budget import Budget, BudgetSpentError, agree
 from evalsuite.judge.calls import plan_calls, worst_cost
 from evalsuite.judge.client import CallFailedError, ChatClient, Patience, Reply, ServerError

@@ -81,9 +81,14 @@ class Batches:
             )
         return OpenBatch(tag, run, None, None, lines)
 
-    def post(self, tag: str) -> None:
-        """The server is about to be asked to begin the batch; from now on it may exist there."""
-        self._db.execute("UPDATE judge_batches SET posted = ? WHERE tag = ?", (time.time(), tag))
+    def post(self, tag: str) -> float:
+        """The server is about to be asked to begin the batch; from now on it may exist there.
+
+        Returns the time.
+        """
+        now = time.time()
+        self._db.execute("UPDATE judge_batches SET posted = ? WHERE tag = ?", (now, tag))
+        return now
 
     def record(self, tag: str, server_id: str) -> None:
         """The server has the batch under this id."""
