@@ -37,7 +37,9 @@ Array = NDArray[np.float64]
 @dataclass(frozen=True)
 class Setting:
     """`spread` is the standard deviation of the models' strengths, `effect` that of a question's
-    taste for a model, both on the logit scale; `share` is how many of all games are played."""
+    taste for a model, both on the logit scale; `share` is how many of all games are played. `tie`
+    of the decisions between equals are ties: fewer the further two are apart, or with `flat` as
+    many everywhere, which no Bradley-Terry league has."""
 
     models: int
     questions: int
@@ -45,6 +47,7 @@ class Setting:
     effect: float = 0.8
     tie: float = 0.25
     share: float = 0.3
+    flat: bool = False
 
 
 SETTINGS = (
@@ -52,6 +55,7 @@ SETTINGS = (
     Setting(8, 80, 2.0),
     Setting(8, 80, 0.3),
     Setting(12, 60, 1.5, share=0.15),
+    Setting(8, 80, 1.0, flat=True),
 )
 
 
@@ -181,8 +185,18 @@ def _game(match: Match, verdicts: Array, place: dict[str, int]) -> Game:
 def play(setting: Setting, level: Array, rng: np.random.Generator) -> Array:
     """Every pair's share on every question, a before b by place. [questions, m, m]"""
     gap = level[:, :, None] - level[:, None, :]
-    won = rng.random(gap.shape) < 1 / (1 + np.exp(-gap))
-    return np.where(rng.random(gap.shape) < setting.tie, 0.5, won.astype(float))
+    ties, wins = chances(setting, gap)
+    drawn = rng.random(gap.shape)
+    return np.where(drawn < ties, 0.5, np.where(drawn < ties + wins, 1.0, 0.0))
+
+
+def chances(setting: Setting, gap: Array) -> tuple[Array, Array]:
+    """Chances of a tie and of a win at a gap on the logit scale."""
+    better = 1 / (1 + np.exp(-gap))
+    if setting.flat:
+        return np.full_like(gap, setting.tie), (1 - setting.tie) * better
+    ties = 4 * setting.tie * better * (1 - better)
+    return ties, better - ties / 2
 
 
 def endless(setting: Setting, strength: Array) -> Array:
@@ -190,8 +204,8 @@ def endless(setting: Setting, strength: Array) -> Array:
     nodes, weights = np.polynomial.hermite_e.hermegauss(41)
     taste = nodes * setting.effect * 2**0.5
     gap = strength[:, None] - strength[None, :]
-    won = (1 / (1 + np.exp(-(gap[..., None] + taste)))) @ (weights / weights.sum())
-    shares = setting.tie / 2 + (1 - setting.tie) * won
+    ties, wins = chances(setting, gap[..., None] + taste)
+    shares = (ties / 2 + wins) @ (weights / weights.sum())
     np.fill_diagonal(shares, 0.0)
     return fit_many(shares[None], np.full(len(strength), 1000.0))[0]
 
