@@ -25,11 +25,14 @@ from evalsuite.judge import (
     Rules,
     agree,
     check_affordable,
+    check_baseline,
+    check_batches,
     check_budget,
     default_judge,
     demo_questions,
     estimate_calls,
     estimate_questions,
+    for_batch,
     load_preset,
     load_prices,
     own_questions,
@@ -125,7 +128,10 @@ def prepare_judges(
     chosen = [_questions_of(spec, asked, path) for spec in specs]
     union = {q.question_id: q for questions in chosen for q in questions}
     given = _given(config, models, tuple(q for q in asked if q.question_id in union))
-    there = len(models) + len(given)
+    labels = [*(model.label for model in models), *(its.label for its in given)]
+    there = len(labels)
+    if there > 1:
+        check_baseline(config.judge_baseline, labels)
     return tuple(
         _plan(spec, questions, config, there, spends=spends)
         for spec, questions in zip(specs, chosen, strict=True)
@@ -147,6 +153,13 @@ def _plan(
     if there < preset.answers:
         return JudgePlan(spec)
     preset.check(questions)
+    if config.judge_games is not None and preset.alone:
+        raise UserError(
+            f"--judge-games: the preset {preset.name} reads each answer alone, so there are no "
+            "games to choose among; leave one of the two out"
+        )
+    if spends and config.judge_batch:
+        check_batches(spec)
     if spends and spec.paid and config.budget is None and not sys.stdin.isatty():
         agree(estimate(config, spec, questions, there), spec.name, None, paid=True)
     if spends and spec.kind == "openai":
@@ -160,6 +173,11 @@ def _check_words(config: RunConfig, specs: Sequence[JudgeSpec]) -> None:
     """Refuses flags on how a language model judges where none does."""
     if {spec.kind for spec in specs} != {"reference"}:
         return
+    if config.judge_games is not None:
+        raise UserError(
+            "--judge-games: references decide at no cost, so all games are played; leave it out, "
+            "or name a judge with --judge"
+        )
     for given, flag in (
         (config.judge_preset != "pairwise", "--judge-preset"),
         (config.judge_prompts is not None, "--judge-prompts"),
@@ -190,6 +208,8 @@ def _resolve(name: str, config: RunConfig, models: Sequence[ModelSpec]) -> Judge
         prices=load_prices(config.judge_prices) if config.judge_prices else None,
         key_of_another=any(model.kind == "server" and "@" in model.source for model in models),
     )
+    if config.judge_batch and spec.kind != "none":
+        for_batch(spec)  # refuses judges that take none
     check_budget(spec, config.budget)
     return spec
 
@@ -240,7 +260,16 @@ def estimate(
 ) -> CostEstimate:
     """The judge's calls, tokens and dollars before there are answers."""
     preset = chosen_preset(config)
-    guess = estimate_questions(questions, models, spec, preset, repeats=config.judge_repeats)
+    spec = for_batch(spec) if config.judge_batch else spec
+    guess = estimate_questions(
+        questions,
+        models,
+        spec,
+        preset,
+        repeats=config.judge_repeats,
+        baseline=config.judge_baseline is not None,
+        games=config.judge_games,
+    )
     return replace(guess, basis=f"answers guessed at {ANSWER_TOKENS} tokens; {guess.basis}")
 
 
@@ -254,7 +283,12 @@ def estimate_answered(
     """The same when the answers are known: every prompt is measured, and what the store has is
     left out. The number of calls is then exact, but for replies without a verdict."""
     preset = chosen_preset(config)
-    _, calls = plan_calls(questions, answers, spec, preset, config.judge_repeats)
+    if config.judge_games is not None:  # which games are chosen depends on verdicts
+        return estimate(config, spec, questions, len(answers))
+    spec = for_batch(spec) if config.judge_batch else spec
+    _, calls = plan_calls(
+        questions, answers, spec, preset, config.judge_repeats, baseline=config.judge_baseline
+    )
     # A run's own judgments are all that a --refresh would see, and a plan belongs to no run.
     judgments = Judgments(store, "", refresh=config.refresh)
     known = estimate_calls(calls, judgments, spec, preset, 1 + Rules().invalid_retries)

@@ -15,7 +15,16 @@ from typing import Any
 from evalsuite.config import RunConfig
 from evalsuite.files import safe_name, write_atomically
 from evalsuite.inference import Inference
-from evalsuite.judge import Answer, JudgeResult, LocalJudge, LocalReply, Question, Rules, judge_run
+from evalsuite.judge import (
+    Answer,
+    BatchRules,
+    JudgeResult,
+    LocalJudge,
+    LocalReply,
+    Question,
+    Rules,
+    judge_run,
+)
 from evalsuite.judge.letters import CANDIDATES, keep_probabilities
 from evalsuite.judging import JudgePlan
 from evalsuite.loading import LoadedModel, load
@@ -112,7 +121,14 @@ def _play(
         run=run,
         preset=plan.preset,
         budget=config.budget,
-        rules=Rules(repeats=config.judge_repeats, refresh=config.refresh),
+        rules=Rules(
+            repeats=config.judge_repeats,
+            refresh=config.refresh,
+            baseline=config.judge_baseline,
+            games=config.judge_games,
+            seed=config.seed,
+            batch=BatchRules() if config.judge_batch else None,
+        ),
         local=local,
     )
 

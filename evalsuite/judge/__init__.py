@@ -5,12 +5,20 @@
 """
 
 from evalsuite.judge.answer_files import GivenAnswers, read_answers
+from evalsuite.judge.batch import check_batches
+from evalsuite.judge.batch_sending import BatchRules
 from evalsuite.judge.budget import CostEstimate, agree
 from evalsuite.judge.calls import check_affordable, estimate_calls, estimate_questions, plan_calls
 from evalsuite.judge.client import Patience, reach_judge
 from evalsuite.judge.fastchat import with_fastchat_prompts
-from evalsuite.judge.judges import JudgeSpec, check_budget, default_judge, resolve_judge
-from evalsuite.judge.matches import count_matches
+from evalsuite.judge.judges import (
+    JudgeSpec,
+    check_budget,
+    default_judge,
+    for_batch,
+    resolve_judge,
+)
+from evalsuite.judge.matches import check_baseline, count_matches
 from evalsuite.judge.play import LocalJudge, LocalReply, Rules, judge_run
 from evalsuite.judge.prices import load_prices
 from evalsuite.judge.prompts import Preset, load_preset
@@ -27,6 +35,7 @@ from evalsuite.judge.table import JudgeResult
 
 __all__ = [
     "Answer",
+    "BatchRules",
     "CostEstimate",
     "GivenAnswers",
     "JudgeResult",
@@ -40,12 +49,15 @@ __all__ = [
     "agree",
     "answer_prompts",
     "check_affordable",
+    "check_baseline",
+    "check_batches",
     "check_budget",
     "count_matches",
     "default_judge",
     "demo_questions",
     "estimate_calls",
     "estimate_questions",
+    "for_batch",
     "is_plain",
     "judge_run",
     "load_preset",

@@ -12,7 +12,12 @@ from typing import Any
 
 from evalsuite.judge.budget import CostEstimate
 from evalsuite.judge.judges import JudgeSpec
-from evalsuite.judge.matches import count_matches, index_answers, make_matches
+from evalsuite.judge.matches import (
+    count_matches,
+    index_answers,
+    make_matches,
+    within_games,
+)
 from evalsuite.judge.prices import Price, TokenCounter, token_counter
 from evalsuite.judge.prompts import Preset, judge_messages, new_delimiter
 from evalsuite.judge.readers import INVALID, Reading
@@ -60,17 +65,24 @@ def plan_calls(
     preset: Preset,
     repeats: int,
     identity: str = "",
+    *,
+    baseline: str | None = None,
 ) -> tuple[list[Match], list[Call]]:
     """All matches, and the call of each, in the same order. Equal calls have equal keys.
 
-    `identity` stands for a local judge's weights.
+    `identity` stands for a local judge's weights; with a `baseline` all others meet it alone.
 
     Raises:
-        UserError: a model lacks an answer.
+        UserError: a model lacks an answer, or the baseline is none of the models.
     """
     texts = index_answers(questions, answers)
     matches = make_matches(
-        questions, list(answers), repeats, orders=preset.orders, alone=preset.alone
+        questions,
+        list(answers),
+        repeats,
+        orders=preset.orders,
+        alone=preset.alone,
+        baseline=baseline,
     )
     return matches, [_call(match, texts, spec, preset, identity) for match in matches]
 
@@ -234,6 +246,8 @@ def estimate_questions(
     preset: Preset,
     *,
     repeats: int = 1,
+    baseline: bool = False,
+    games: int | None = None,
     attempts: int = 3,
     answer_tokens: int = 250,
     answer_tokens_at_most: int = 1024,
@@ -241,24 +255,34 @@ def estimate_questions(
     """The bill before there are answers, when they have so many tokens each.
 
     The number of calls is exact unless answers come out equal (such games share a call) or the
-    store has some.
+    store has some. `games`: so many are chosen among all; the bound is that of the longest.
     """
     counter = token_counter(spec.model)
-    prompt = prompt_most = 0
 
     def count(some: Sequence[Question]) -> int:
-        return count_matches(some, models, repeats, orders=preset.orders, alone=preset.alone)
+        return count_matches(
+            some, models, repeats, orders=preset.orders, alone=preset.alone, baseline=baseline
+        )
 
+    expected: list[int] = []
+    most: list[int] = []
+    a_turn = 0  # games on one turn of a question
     for question in questions:
-        games = count([replace(question, turns=question.turns[:1])])
+        a_turn = count([replace(question, turns=question.turns[:1])])
         for turn in range(len(question.turns)):
             blank = ("",) * (turn + 1)
             other = () if preset.alone else blank
             messages = judge_messages(preset, question, turn, blank, other, SAMPLE_DELIMITER)
             shown = preset.answers * (turn + 1)
-            prompt += games * (counter.expected(messages) + shown * answer_tokens)
-            prompt_most += games * (counter.most(messages) + shown * answer_tokens_at_most * 4)
-    calls = count(questions)
+            expected.append(counter.expected(messages) + shown * answer_tokens)
+            most.append(counter.most(messages) + shown * answer_tokens_at_most * 4)
+    possible = count(questions)
+    together = repeats * (1 if preset.alone else preset.orders)  # of a pair on one turn
+    calls = possible if games is None else within_games(possible, games, together)
+    prompt = round(sum(expected) * a_turn * calls / max(possible, 1))
+    longest = sorted(most, reverse=True)
+    pairs = max(a_turn // together, 1)
+    prompt_most = sum(longest[i // pairs] * together for i in range(calls // together))
     return _estimate(
         spec, preset, counter, calls, calls * attempts, 0, prompt, prompt_most * attempts
     )

@@ -83,7 +83,7 @@ class ChatClient(RemoteClient[Reply]):
     ) -> None:
         """`top_logprobs` above 0: a reply is its first token's rivals, see letters.py."""
         endpoint = Endpoint(spec.endpoint, spec.model, spec.key)
-        super().__init__(endpoint, patience, self._reply, concurrency)
+        super().__init__(endpoint, patience, self.read_reply, concurrency)
         self._settings: dict[str, Any] = {"temperature": temperature, "max_tokens": max_tokens}
         self._weighed = top_logprobs > 0
         if self._weighed:
@@ -98,11 +98,14 @@ class ChatClient(RemoteClient[Reply]):
         permit: Permit | None = None,
     ) -> tuple[int, Reply]:
         """The reply, and the number of the send that brought it; see `exchange`."""
-        chat = [dict(message) for message in messages]
-        body = {"model": self._model, "messages": chat, **self._settings}
-        return await self.exchange(CHAT, body, begin, settle, permit)
+        return await self.exchange(CHAT, self.body(messages), begin, settle, permit)
 
-    def _reply(self, body: str) -> Reply:
+    def body(self, messages: Sequence[Message]) -> dict[str, Any]:
+        """What is sent for a chat."""
+        chat = [dict(message) for message in messages]
+        return {"model": self._model, "messages": chat, **self._settings}
+
+    def read_reply(self, body: str) -> Reply:
         """The reply in a body; one that is no chat completion is kept as it is, unreadable."""
         try:
             loaded = json.loads(body)

@@ -67,18 +67,20 @@ def _winner(match: Match, verdict: Verdict) -> str | None:
     return {"first": match.first, "second": match.second}.get(verdict)
 
 
-def reference_games(questions: Sequence[Question], answers: Answers) -> tuple[list[Game], int]:
+def reference_games(
+    questions: Sequence[Question], answers: Answers, *, baseline: str | None = None
+) -> tuple[list[Game], int]:
     """The games that references decide, and how many games have none and are not played.
 
     Right beats wrong; both right or both wrong is a tie.
 
     Raises:
-        UserError: a model lacks an answer.
+        UserError: a model lacks an answer, or the baseline is none of the models.
     """
     texts = index_answers(questions, answers)
     games: list[Game] = []
     skipped = 0
-    for match in make_matches(questions, list(answers)):
+    for match in make_matches(questions, list(answers), baseline=baseline):
         check = match.question.check(match.turn)
         if check is None:
             skipped += 1

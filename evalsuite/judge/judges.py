@@ -7,7 +7,7 @@ remote/endpoint.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from evalsuite.judge.prices import Price, PriceTable, load_prices
@@ -99,6 +99,26 @@ def resolve_judge(
     # A server on this machine bills nobody; list prices are kept for those who set a budget.
     paid = not here and (price is None or price.input + price.output > 0) and key is not None
     return JudgeSpec(name, "openai", exact, endpoint, key, price, prices.as_of, paid)
+
+
+def for_batch(spec: JudgeSpec) -> JudgeSpec:
+    """The judge as it is asked through the Batch API: at half its price where that is promised.
+
+    Elsewhere than at OpenAI nobody says what a batch costs, so its full price stays the bound; a
+    server on this machine stands for OpenAI's.
+
+    Raises:
+        UserError: it is no judge that takes batches.
+    """
+    if spec.kind != "openai":
+        raise UserError(
+            f"--judge-batch: {spec.name} takes no batches; gpt-4, openai:MODEL or openai:MODEL@URL "
+            "may, the others are judged without --judge-batch"
+        )
+    if spec.price is None or not (spec.endpoint == OPENAI_URL or is_this_machine(spec.endpoint)):
+        return spec
+    half = Price(spec.price.input / 2, spec.price.output / 2)
+    return replace(spec, price=half, prices_of=f"{spec.prices_of}, halved for a batch")
 
 
 def check_budget(spec: JudgeSpec, budget: float | None) -> None:

@@ -1,4 +1,4 @@
-"""Who plays whom: every pair of models on every turn of every question, in both orders or one.
+"""Who plays whom: every pair of models, or all against one, on every turn, in both orders or one.
 
 Knows records only.
 """
@@ -13,6 +13,29 @@ from evalsuite.judge.records import Answers, Match, Question
 from evalsuite.records import UserError
 
 
+def model_pairs(models: Sequence[str], baseline: str | None = None) -> list[tuple[str, str]]:
+    """The pairs that meet: every pair, or with a `baseline` those that it is one of.
+
+    Raises:
+        UserError: the baseline is none of the models.
+    """
+    check_baseline(baseline, models)
+    pairs = itertools.combinations(models, 2)
+    return [pair for pair in pairs if baseline is None or baseline in pair]
+
+
+def check_baseline(baseline: str | None, models: Sequence[str]) -> None:
+    """Makes sure that the model which all others are compared with is one of the run's.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    if baseline is not None and baseline not in models:
+        raise UserError(
+            f"--judge-baseline {baseline}: no model of this run; these answer: {', '.join(models)}"
+        )
+
+
 def make_matches(
     questions: Sequence[Question],
     models: Sequence[str],
@@ -20,14 +43,18 @@ def make_matches(
     *,
     orders: int = 2,
     alone: bool = False,
+    baseline: str | None = None,
 ) -> list[Match]:
     """All games, question by question, the two orders of a pair side by side.
 
     With one order the model named first stands first; `alone` makes a game of each answer.
+
+    Raises:
+        UserError: the baseline is none of the models.
     """
+    pairs = model_pairs(models, baseline)
     seats: list[tuple[str, str | None]] = [(model, None) for model in models]
     if not alone:
-        pairs = itertools.combinations(models, 2)
         seats = [seat for a, b in pairs for seat in ((a, b), (b, a))[:orders]]
     # Both orders of a pair side by side, repeat by repeat.
     together = 1 if alone else orders
@@ -48,10 +75,24 @@ def count_matches(
     *,
     orders: int = 2,
     alone: bool = False,
+    baseline: bool = False,
 ) -> int:
     """How many games `make_matches` makes, without making them."""
-    seats = models if alone else math.comb(models, 2) * orders
+    seats = models if alone else count_pairs(models, baseline=baseline) * orders
     return sum(len(q.turns) for q in questions) * seats * repeats
+
+
+def count_pairs(models: int, *, baseline: bool = False) -> int:
+    """How many pairs meet, with a baseline or without."""
+    return models - 1 if baseline else math.comb(models, 2)
+
+
+def within_games(possible: int, games: int, together: int) -> int:
+    """How many of the `possible` games are played when `games` may be.
+
+    `together` games of a pair on one turn (its orders and repeats) are all played or none.
+    """
+    return min(games // together * together, possible)
 
 
 def index_answers(

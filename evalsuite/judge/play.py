@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from evalsuite.judge.batch import BatchPlay, mark_sent, relevant
+from evalsuite.judge.batch_sending import BatchRules
 from evalsuite.judge.budget import Budget, BudgetSpentError, agree
 from evalsuite.judge.calls import plan_calls, worst_cost
 from evalsuite.judge.client import CallFailedError, ChatClient, Patience, Reply, ServerError
 from evalsuite.judge.games import reference_games
-from evalsuite.judge.judges import JudgeSpec, check_budget
+from evalsuite.judge.judges import JudgeSpec, check_budget, for_batch
+from evalsuite.judge.matchmaking import Matchmaking
 from evalsuite.judge.prompts import Preset, load_preset
 from evalsuite.judge.records import Answers, Message, Question
 from evalsuite.judge.table import JudgeResult, Table
@@ -23,6 +26,7 @@ from evalsuite.records import UserError, Verdict
 from evalsuite.remote import MOST, Permit
 from evalsuite.remote.waiting import wait_for
 from evalsuite.store import Store
+from evalsuite.store.batches import Batches
 from evalsuite.store.judgments import Judgments
 
 # So many calls in a row that failed for good, none between that worked: the server is gone.
@@ -60,7 +64,10 @@ class LocalJudge:
 class Rules:
     """How a judge is asked. `invalid_retries`: a reply without a verdict is asked for again.
 
-    `concurrency` is the most calls at once; how many there are adapts to the server.
+    `concurrency` is the most calls at once; how many there are adapts to the server. With a
+    `baseline` every other model meets it alone. `games` is how many are played at most, chosen
+    where they narrow the ratings most; `seed` draws their questions. `batch`: by OpenAI's Batch
+    API.
     """
 
     repeats: int = 1
@@ -68,6 +75,10 @@ class Rules:
     concurrency: int = MOST
     refresh: bool = False
     patience: Patience = Patience()
+    baseline: str | None = None
+    games: int | None = None
+    seed: int = 0
+    batch: BatchRules | None = None
 
 
 def judge_run(
@@ -86,6 +97,8 @@ def judge_run(
 ) -> JudgeResult:
     """Judges all games that the preset makes of the models' answers, "pairwise" without one.
 
+    `rules` may leave games out: all pairs but those with a baseline, or all games but so many.
+
     `run` is the id that stays the same when a run is resumed. Every reply is in the store when
     this returns or raises; what is there is not asked again. A server that can't be used doesn't
     raise once games are there: `stopped` says why, and `pending` how many are missing.
@@ -100,38 +113,103 @@ def judge_run(
     ):
         return JudgeResult(())
     if spec.kind == "reference":
-        games, skipped = reference_games(questions, answers)
+        games, skipped = reference_games(questions, answers, baseline=rules.baseline)
         note = f"{skipped} games have no checkable reference and were not played"
         return JudgeResult(tuple(games), notes=(note,) if skipped else ())
     if spec.kind == "local" and (local is None or (preset.top_logprobs and local.weigh is None)):
         raise ValueError("a local judge needs a LocalJudge that can do what the preset asks for")
     preset.check(questions)
     identity = local.identity if local is not None and spec.kind == "local" else ""
-    matches, calls = plan_calls(questions, answers, spec, preset, rules.repeats, identity)
+    if rules.batch is not None:
+        spec = for_batch(spec)
+    matches, calls = plan_calls(
+        questions, answers, spec, preset, rules.repeats, identity, baseline=rules.baseline
+    )
     judgments = Judgments(store, run, refresh=rules.refresh)
-    table = Table(spec, preset, judgments, calls, 1 + rules.invalid_retries)
+    table = Table(spec, preset, judgments, [], 1 + rules.invalid_retries)
+    making = None
+    if rules.games is None:
+        table.extend(calls)
+    else:
+        making = Matchmaking(matches, calls, rules.games, rules.seed, store, run)
+        matches = []
+        while not table.missing() and (chosen := making.choose(table.games(making.chosen))):
+            table.extend(chosen)
+    batches = None
+    if spec.kind == "openai":
+        batches = Batches(store, spec.endpoint, spec.model)
+        mark_sent(table, relevant(batches, table, run, refresh=rules.refresh))
 
     check_budget(spec, budget)
-    estimate = table.estimate()
+    estimate = making.estimate(table) if making else table.estimate()
     agree(estimate, spec.name, budget, paid=spec.paid, ask=ask)
     progress.note(f"judging: {estimate.describe(spec.name, billed=spec.paid)}")
-    progress.start("judging", table.prompt_tokens(), table.prompt_tokens(done=True))
-    if local is not None and spec.kind == "local":
-        _play_local(table, local, progress)
-    elif table.missing():
-        limit = budget
-        if limit is None and spec.paid and estimate.dollars_at_most is not None:
-            # A yes was said to this much, and no more.
-            limit = judgments.spent() + estimate.dollars_at_most * (1 + 1e-9)
-        try:
-            wait_for(_play_remote(table, limit, progress, rules))
-        finally:
-            table.close()
-    progress.finish()
-    result = table.result(matches, estimate)
-    if result.stopped and len(result.games) == result.failed:
+    limit = budget
+    if limit is None and spec.paid and estimate.dollars_at_most is not None:
+        # A yes was said to this much, and no more.
+        limit = judgments.spent() + estimate.dollars_at_most * (1 + 1e-9)
+    while True:
+        progress.start("judging", table.prompt_tokens(), table.prompt_tokens(done=True))
+        if local is not None and spec.kind == "local":
+            _play_local(table, local, progress)
+        elif batches is not None:
+            try:
+                _play_server(table, batches, limit, progress, run, rules)
+            finally:
+                table.close()
+        progress.finish()
+        if (
+            making is None
+            or table.stopped
+            or not (chosen := making.choose(table.games(making.chosen)))
+        ):
+            break
+        table.extend(chosen)
+    result = table.result(making.chosen if making else matches, estimate)
+    if making is not None:
+        note = making.note()
+        result = replace(result, pending=result.pending + making.left, notes=(*result.notes, note))
+    if result.stopped and len(result.games) == result.failed and not table.under_way:
         raise UserError(result.stopped)
     return result
+
+
+def _play_server(
+    table: Table,
+    batches: Batches,
+    limit: float | None,
+    progress: Progress,
+    run: str,
+    rules: Rules,
+) -> None:
+    """Everything that a judge behind HTTP has to be asked, by batches or call by call."""
+    spec = table.spec if rules.batch is not None else for_batch(table.spec)
+    batch_rules = rules.batch or BatchRules()
+    if rules.batch is not None or relevant(batches, table, run, refresh=rules.refresh):
+        if not table.missing() and not table.under_way:
+            return
+        play = BatchPlay(
+            table,
+            batches,
+            spec,
+            progress,
+            run=run,
+            refresh=rules.refresh,
+            rules=batch_rules,
+            patience=rules.patience,
+        )
+        # Without --judge-batch, too: what a batch has brought meanwhile is paid already.
+        wait_for(play.play(limit, send=rules.batch is not None))
+    if rules.batch is not None:
+        return
+    if table.under_way:
+        table.remarks.append(
+            f"{len(table.under_way)} calls are in a batch as well and were asked directly, as "
+            "--judge-batch was left out: both are paid"
+        )
+    table.under_way, table.stopped = set(), None
+    if table.missing():
+        wait_for(_play_remote(table, limit, progress, rules))
 
 
 # ---- a judge behind HTTP ------------------------------------------------------------------------

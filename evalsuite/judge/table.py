@@ -63,17 +63,34 @@ class Table:
     ) -> None:
         self.spec, self.preset, self.judgments = spec, preset, judgments
         self.attempts = attempts
-        self._calls = calls
-        self._keys = [call.key(0) for call in calls]
-        self.distinct = dict(zip(self._keys, calls, strict=True))
-        self._found = judgments.get(all_keys(self.distinct.values(), self.attempts))
         self._counter = counter_for(spec, judgments)
         self._counted = [0, 0, 0]  # calls, characters and tokens of the prompts of this start
+        self._calls: list[Call] = []
+        self._keys: list[bytes] = []
+        self.distinct: dict[bytes, Call] = {}
+        self._found: dict[bytes, Judgment] = {}
+        self.begun_with: set[bytes] = set()
+        self.extend(calls)
         self._expected: dict[bytes, int] = {}
-        self.begun_with = {key for key in self.distinct if self.standing(key).settled}
         self.errors: dict[bytes, str] = {}
         self.stopped: str | None = None
         self.sent = 0
+        # Calls that the server has in a batch, and what was strange about batches.
+        self.under_way: set[bytes] = set()
+        self.remarks: list[str] = []
+
+    def extend(self, calls: Sequence[Call]) -> None:
+        """More calls, with what the store has for them."""
+        new = {key: call for call in calls if (key := call.key(0)) not in self.distinct}
+        self._calls += calls
+        self._keys += [call.key(0) for call in calls]
+        self.distinct |= new
+        self._found |= self.judgments.get(all_keys(new.values(), self.attempts))
+        self.begun_with |= {key for key in new if self.standing(key).settled}
+
+    def reload(self) -> None:
+        """Reads the store again: a batch's replies are kept as a whole, not by `keep`."""
+        self._found = self.judgments.get(all_keys(self.distinct.values(), self.attempts))
 
     def standing(self, key: bytes) -> Standing:
         return read_attempts(self.distinct[key], self._found, self.attempts, self.preset)
@@ -82,7 +99,13 @@ class Table:
         return [key for key in self.distinct if not self.standing(key).settled]
 
     def estimate(self) -> CostEstimate:
-        return estimate_calls(self._calls, self.judgments, self.spec, self.preset, self.attempts)
+        """The bill for what is still to be sent; what a batch holds has been."""
+        left = [c for c, key in zip(self._calls, self._keys, strict=True) if not self.is_sent(key)]
+        return estimate_calls(left, self.judgments, self.spec, self.preset, self.attempts)
+
+    def is_sent(self, key: bytes) -> bool:
+        """Whether a call is under way, with a server that has not answered yet."""
+        return key in self.under_way
 
     def prompt_tokens(self, *, done: bool = False) -> int:
         """Expected prompt tokens of all calls, or of those that the store had: for progress."""
@@ -114,29 +137,17 @@ class Table:
         self, number: int, key: bytes, call: Call, delimiter: str, reply: Reply, worst: float
     ) -> tuple[Verdict, float]:
         """Commits a reply. Returns its verdict and what it cost."""
-        attempt = len(self.standing(key).attempts)
-        price, cost = self.spec.price, None
-        charged = worst  # what was not counted may have cost anything up to the worst case
-        if reply.prompt_tokens is not None and reply.completion_tokens is not None and price:
-            charged = cost = price.cost(reply.prompt_tokens, reply.completion_tokens)
-        judgment = Judgment(
-            endpoint=self.spec.endpoint,
-            requested=self.spec.model,
-            raw_reply=reply.text,
-            served=reply.served,
-            delimiter=delimiter,
-            readable=reply.readable,
-            finish=reply.finish,
-            prompt_tokens=reply.prompt_tokens,
-            completion_tokens=reply.completion_tokens,
-            cost=charged if cost is None and price else cost,
-        )
-        attempt_key = call.key(attempt)
+        judgment, charged = judgment_of(self.spec, delimiter, reply, worst)
+        attempt_key = call.key(len(self.standing(key).attempts))
         self.judgments.keep(number, attempt_key, judgment, charged)
         self._found[attempt_key] = judgment
         return reading_of(judgment, self.preset).verdict, charged
 
-    def result(self, matches: Sequence[Match], estimate: CostEstimate) -> JudgeResult:
+    def games(self, matches: Sequence[Match]) -> tuple[Game, ...]:
+        """The games that ended so far; `matches` are those of the calls, in the same order."""
+        return self.result(matches, None).games
+
+    def result(self, matches: Sequence[Match], estimate: CostEstimate | None) -> JudgeResult:
         games, paid, pending, failed = [], set[bytes](), 0, 0
         for match, call, key in zip(matches, self._calls, self._keys, strict=True):
             standing = self.standing(key)
@@ -160,8 +171,34 @@ class Table:
             served=tuple(served),
             estimate=estimate,
             stopped=self.stopped,
-            notes=_notes(self.spec, failed, pending, self.errors, tuple(served)),
+            notes=(
+                *_notes(self.spec, failed, pending, self.errors, tuple(served)),
+                *dict.fromkeys(self.remarks),
+            ),
         )
+
+
+def judgment_of(
+    spec: JudgeSpec, delimiter: str, reply: Reply, worst: float
+) -> tuple[Judgment, float]:
+    """What is kept of a reply, and the dollars it is charged: what was counted, else the worst."""
+    price, cost = spec.price, None
+    charged = worst  # what was not counted may have cost anything up to the worst case
+    if reply.prompt_tokens is not None and reply.completion_tokens is not None and price:
+        charged = cost = price.cost(reply.prompt_tokens, reply.completion_tokens)
+    judgment = Judgment(
+        endpoint=spec.endpoint,
+        requested=spec.model,
+        raw_reply=reply.text,
+        served=reply.served,
+        delimiter=delimiter,
+        readable=reply.readable,
+        finish=reply.finish,
+        prompt_tokens=reply.prompt_tokens,
+        completion_tokens=reply.completion_tokens,
+        cost=charged if cost is None and price else cost,
+    )
+    return judgment, charged
 
 
 def _notes(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import openai
 
 _Read = TypeVar("_Read")
+_Sent = TypeVar("_Sent")
 
 CHAT: Final = "chat/completions"
 PLAIN: Final = "completions"
@@ -224,32 +225,46 @@ class RemoteClient(Generic[_Read]):
     # ---- one send
 
     async def _send(self, path: Path, body: Mapping[str, Any]) -> _Read | _Trouble:
+        outcome = await self._attempt(lambda: self._post(path, body), self._patience.timeout)
+        if isinstance(outcome, _Trouble):
+            return outcome
+        try:
+            return self._read(outcome)
+        except UnreadableError as error:
+            return self._unreadable(error)
+
+    async def _post(self, path: Path, body: Mapping[str, Any]) -> str:
+        # By its typed arguments the package walks through every message, which takes longer than
+        # all else it does; what is given as extra is sent as it stands.
+        raw: Any
+        if path == CHAT:
+            chat = self._client.chat.completions.with_raw_response
+            raw = await chat.create(model="", messages=[], extra_body=body)
+        else:
+            plain = self._client.completions.with_raw_response
+            raw = await plain.create(model="", prompt="", extra_body=body)
+        return str(raw.text)
+
+    async def _attempt(
+        self, send: Callable[[], Awaitable[_Sent]], timeout: float
+    ) -> _Sent | _Trouble:
+        """What one exchange with the server brings, or what went wrong with it."""
         import openai
 
         try:
             # A server that sends a byte now and then would never meet the client's own timeout.
-            async with asyncio.timeout(self._patience.timeout):
-                # By its typed arguments the package walks through every message, which takes
-                # longer than all else it does; what is given as extra is sent as it stands.
-                raw: Any
-                if path == CHAT:
-                    chat = self._client.chat.completions.with_raw_response
-                    raw = await chat.create(model="", messages=[], extra_body=body)
-                else:
-                    plain = self._client.completions.with_raw_response
-                    raw = await plain.create(model="", prompt="", extra_body=body)
-                text = raw.text
+            async with asyncio.timeout(timeout):
+                sent = await send()
         except openai.APIStatusError as error:
             self._reached = True
             return self._status_trouble(error)
         except Exception as error:
             return self._no_answer(error)
         self._reached = True
-        try:
-            return self._read(text)
-        except UnreadableError as error:
-            where = self._spec.url
-            return _Trouble(f"{where} answered what can't be read ({error})", "again", True)
+        return sent
+
+    def _unreadable(self, error: UnreadableError) -> _Trouble:
+        return _Trouble(f"{self._spec.url} answered what can't be read ({error})", "again", True)
 
     def _no_answer(self, error: Exception) -> _Trouble:
         """What became of a send that no answer came to, by the causes of its exception."""

@@ -222,8 +222,11 @@ def resampled_wins(
     chances = np.full(n, 1 / n)
     weights = rng.multinomial(n, chances, size=resamples).astype(np.float64)  # [r, n]
     real = (weights @ table.reshape(n, -1)).reshape(resamples, len(pairs), 2)
-    # A pair's n questions and its two made-up ones are drawn n times. The made-up ones count as
-    # much as one of its real questions does.
+    # A pair's n questions and its two made-up ones are drawn n times. The made-up ones of a model
+    # that met one other count as much as a real question does; one that met many has them from
+    # all its pairs together, else leagues with few games a pair are drawn towards their middle.
+    degree = np.bincount(np.array(pairs).ravel(), minlength=len(models))
+    others = np.array([min(degree[i], degree[j]) for i, j in pairs])  # [pairs]
     asked = (table.sum(axis=2) > 0).sum(axis=0)  # [pairs]
     per_question = table.sum(axis=(0, 2)) / asked
     made_up = rng.multinomial(
@@ -231,7 +234,7 @@ def resampled_wins(
         np.stack([asked, np.ones_like(asked), np.ones_like(asked)], axis=-1) / (asked + 2)[:, None],
     )  # [r, pairs, 3]: real ones, a's, b's
     share = made_up[..., :1] / asked[:, None]
-    counts = real * share + made_up[..., 1:] * per_question[:, None]
+    counts = real * share + made_up[..., 1:] * (per_question / others)[:, None]
     wins = np.zeros((resamples, len(models), len(models)))
     for k, (i, j) in enumerate(pairs):
         wins[:, i, j], wins[:, j, i] = counts[:, k, 0], counts[:, k, 1]

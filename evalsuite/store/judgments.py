@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -102,12 +103,7 @@ class Judgments:
 
         Returns its number, for `keep` or `settle`.
         """
-        cursor = self._db.execute(
-            "INSERT INTO judge_calls (run, key, reserved, begun) VALUES (?, ?, ?, ?)",
-            (self._run, key, reserved, time.time()),
-        )
-        assert cursor.lastrowid is not None  # an INSERT always has one
-        return cursor.lastrowid
+        return insert_call(self._db, self._run, key, reserved)
 
     def settle(self, number: int, cost: float) -> None:
         """The call ended without a reply worth keeping, and cost so much."""
@@ -117,24 +113,7 @@ class Judgments:
         """Keeps a call's reply and settles its cost (`charged` dollars), both or neither."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._db.execute(
-                "INSERT OR REPLACE INTO judgments VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                (
-                    key,
-                    self._run,
-                    judgment.endpoint,
-                    judgment.requested,
-                    judgment.served,
-                    judgment.delimiter,
-                    int(judgment.readable),
-                    judgment.raw_reply,
-                    judgment.finish,
-                    judgment.prompt_tokens,
-                    judgment.completion_tokens,
-                    judgment.cost,
-                    time.time(),
-                ),
-            )
+            insert_judgment(self._db, self._run, key, judgment)
             self.settle(number, charged)
         except BaseException:
             self._db.execute("ROLLBACK")
@@ -171,3 +150,35 @@ class Judgments:
             (endpoint, requested),
         ).fetchone()
         return (0, 0, 0) if row is None else (int(row[0]), int(row[1]), int(row[2]))
+
+
+def insert_call(db: sqlite3.Connection, run: str, key: bytes, reserved: float) -> int:
+    """Writes down a call that may cost `reserved` dollars; returns its number."""
+    cursor = db.execute(
+        "INSERT INTO judge_calls (run, key, reserved, begun) VALUES (?, ?, ?, ?)",
+        (run, key, reserved, time.time()),
+    )
+    assert cursor.lastrowid is not None  # an INSERT always has one
+    return cursor.lastrowid
+
+
+def insert_judgment(db: sqlite3.Connection, run: str, key: bytes, judgment: Judgment) -> None:
+    """Writes a judgment as one that `run` asked for; the caller says when it is committed."""
+    db.execute(
+        "INSERT OR REPLACE INTO judgments VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        (
+            key,
+            run,
+            judgment.endpoint,
+            judgment.requested,
+            judgment.served,
+            judgment.delimiter,
+            int(judgment.readable),
+            judgment.raw_reply,
+            judgment.finish,
+            judgment.prompt_tokens,
+            judgment.completion_tokens,
+            judgment.cost,
+            time.time(),
+        ),
+    )
