@@ -24,7 +24,7 @@ from evalsuite.report.page import build_page
 
 _HERE = files("evalsuite.report")
 _STYLES = ("report.css", "judged.css")
-_SCRIPTS = ("base.js", "lists.js", "samples.js", "games.js", "start.js")
+_SCRIPTS = ("base.js", "data.js", "lists.js", "samples.js", "games.js", "start.js")
 
 
 def build_report(runs: Sequence[Path], output: Path | None = None) -> Path:
