@@ -23,8 +23,11 @@ from evalsuite.report import charts
 from evalsuite.report.page import build_page
 
 _HERE = files("evalsuite.report")
-_STYLES = ("report.css", "judged.css")
-_SCRIPTS = ("base.js", "data.js", "lists.js", "samples.js", "games.js", "start.js")
+_STYLES = ("report.css", "judged.css", "compare.css")
+_SCRIPTS = (
+    *("base.js", "data.js", "lists.js", "samples.js", "games.js"),
+    *("pair.js", "duels.js", "compare.js", "start.js"),
+)
 
 
 def build_report(runs: Sequence[Path], output: Path | None = None) -> Path:

@@ -16,6 +16,7 @@ from evalsuite.report.facts import about, is_demo, run_facts, speed_line, task_i
 from evalsuite.report.games import collect_games, read_games
 from evalsuite.report.gate import gate_view
 from evalsuite.report.leagues import judge_column, leagues
+from evalsuite.report.pairs import compare_models
 from evalsuite.report.rows import Texts
 from evalsuite.report.samples import SHOWN, collect, pack
 from evalsuite.report.view import (
@@ -53,6 +54,7 @@ def build_page(runs: Sequence[Run], *, shown: int = SHOWN) -> Page:
     played = read_games(runs)
     games = collect_games(runs, origins, played, texts)  # their texts join the samples' table
     judged = leagues(runs, origins, played)
+    contrasts = compare_models(board, origins, groups, ordered)
     column, judge_scores = judge_column(judged, [m.name for m in board.models])
     models = tuple(
         _model_row(m, board.models, about(origins[m.name]), groups, judge_scores.get(m.name))
@@ -89,7 +91,14 @@ def build_page(runs: Sequence[Run], *, shown: int = SHOWN) -> Page:
         leagues=judged,
         games_shown=games.shown,
         games_note=games.note,
-        packed=pack({**samples.data, **({"games": games.data} if games.data else {})}),
+        packed=pack(
+            {
+                **samples.data,
+                **({"games": games.data} if games.data else {}),
+                **({"contrasts": contrasts} if contrasts else {}),
+            }
+        ),
+        compared=contrasts is not None,
         evalsuite=str(first.get("evalsuite", "")),
         gate=gate_view(runs[0]) if len(runs) == 1 else None,
     )

@@ -236,4 +236,5 @@ class Page:
     games_note: str
     packed: str  # texts of samples and games, gzip in base64
     evalsuite: str
+    compared: bool = False  # two models at least stand against each other
     gate: GateView | None = None

@@ -4,9 +4,10 @@ async function start() {
   const [samples, games] = [byId("samples"), byId("games")].map(
     (section) => section && section.querySelector("form") !== null,
   );
-  if (!samples && !games) return;
+  const compared = byId("compare") !== null;
+  if (!samples && !games && !compared) return;
   if (!(await data.ready)) {
-    for (const status of document.querySelectorAll(".status")) {
+    for (const status of document.querySelectorAll(".status, .compare-verdict")) {
       status.textContent =
         "This browser is too old to unpack these texts; they are in the run’s folder.";
     }
@@ -14,6 +15,7 @@ async function start() {
   }
   if (samples) browseSamples(data);
   if (games) browseGames(data);
+  if (compared) compareModels(data);
   document.documentElement.dataset.ready = "yes";
 }
 start();
