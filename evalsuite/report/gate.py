@@ -37,6 +37,14 @@ def gate_view(run: Run) -> GateView | None:
         ) from error
 
 
+def level(said: Mapping[str, Any]) -> str:
+    """How a comparison came out: "bad", "good" or "open", for its colour."""
+    if said.get("verdict") == "regressed":
+        return "bad"
+    good = said.get("verdict") == "no drop beyond the margin" and not said.get("failed")
+    return "good" if good else "open"
+
+
 def _table(model: Mapping[str, Any]) -> tuple[str, tuple[GateRow, ...]]:
     lines = [*([model["mean"]] if model["mean"] else ()), *model["lines"]]
     return f"{model['name']}: {model['verdict']}", tuple(_row(line) for line in lines)

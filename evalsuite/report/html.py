@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from evalsuite.files import write_atomically
@@ -70,19 +70,37 @@ def _holds_run(folder: Path) -> bool:
 
 def render(page: object) -> str:
     """The page's HTML, a `Page` of view.py in the template."""
-    style = "\n".join(_asset(name) for name in _STYLES)
+    look, digest = style(*_STYLES)
     parts = "\n".join(_asset(name) for name in _SCRIPTS)
     script = f'"use strict";\n(() => {{\n{parts}}})();\n'
-    policy = "; ".join(
+    # Markup: these are our own files, and a hash is of the exact text.
+    return template("report.html.jinja").render(
+        page=page, policy=policy(digest, _hash(script)), style=look, script=Markup(script)
+    )
+
+
+def style(*names: str) -> tuple[Markup, str]:
+    """Stylesheets as one, and the hash by which a policy allows it."""
+    text = "\n".join(_asset(name) for name in names)
+    return Markup(text), _hash(text)
+
+
+def policy(style: str, script: str = "") -> str:
+    """What the browser may use, by hash: that style and that script, and nothing else."""
+    return "; ".join(
         [
             "default-src 'none'",
-            f"style-src '{_hash(style)}'",
-            f"script-src '{_hash(script)}'",
+            f"style-src '{style}'",
+            *([f"script-src '{script}'"] if script else []),
             "img-src data:",
             "base-uri 'none'",
             "form-action 'none'",
         ]
     )
+
+
+def template(name: str) -> Template:
+    """One of the page's templates, with everything from elsewhere escaped."""
     environment = Environment(
         loader=FunctionLoader(lambda name: (_HERE / "templates" / name).read_text("utf-8")),
         autoescape=True,
@@ -91,10 +109,7 @@ def render(page: object) -> str:
         lstrip_blocks=True,
     )
     environment.globals.update(charts=charts)
-    # Markup: these are our own files, and a hash is of the exact text.
-    return environment.get_template("report.html.jinja").render(
-        page=page, policy=policy, style=Markup(style), script=Markup(script)
-    )
+    return environment.get_template(name)
 
 
 def _asset(name: str) -> str:

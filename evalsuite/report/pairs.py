@@ -179,9 +179,7 @@ def _shared(first: Items, second: Items) -> tuple[Floats, Floats, Any]:
     """Both models' scores on the items that both have, and the first one's groups of these."""
     if np.array_equal(first.keys, second.keys):
         return first.scores, second.scores, first.groups
-    _, one, two = np.intersect1d(
-        first.keys, second.keys, assume_unique=True, return_indices=True
-    )
+    _, one, two = np.intersect1d(first.keys, second.keys, assume_unique=True, return_indices=True)
     groups = None if first.groups is None else first.groups[one]
     return first.scores[one], second.scores[two], groups
 
