@@ -133,7 +133,9 @@ def read_history(folder: Path) -> History:
             _entry(run)  # whatever is damaged shows here, and costs this run alone
             trends([run])
         except UserError as error:
-            unreadable.append((path.name, str(error).replace(f"{path}", path.name)))
+            unreadable.append(
+                (path.name, str(error).removeprefix(f"{path}: ").replace(f"{path}", path.name))
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             unreadable.append((path.name, f"its manifest is damaged ({error!r})"))
         else:

@@ -25,7 +25,7 @@ from evalsuite.report.page import build_page
 _HERE = files("evalsuite.report")
 _STYLES = ("report.css", "judged.css", "compare.css")
 _SCRIPTS = (
-    *("base.js", "data.js", "lists.js", "samples.js", "games.js"),
+    *("base.js", "tasks.js", "data.js", "lists.js", "samples.js", "games.js"),
     *("pair.js", "duels.js", "compare.js", "start.js"),
 )
 

@@ -5,7 +5,7 @@
 // How items are shown side by side is in pair.js, the games of the two are in duels.js.
 
 /** A number of the page with a true minus sign. */
-const minus = (value) => String(value).replace("-", "−");
+const minus = (value) => String(value).replace(/^-(0(\.0*)?)$/, "$1").replace("-", "−");
 const signed = (value) => (value > 0 ? "+" : "") + minus(value);
 
 /** A p value to four places. */
@@ -133,7 +133,7 @@ function compareModels(data) {
   function widest(lines) {
     const ends = lines.filter((line) => share(line.task)).flatMap((line) => [line.low, line.high, line.difference]);
     const most = Math.max(0.02, ...ends.map((end) => Math.abs(end ?? 0)));
-    return [0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1].find((step) => step >= most) || 1;
+    return [0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1].find((step) => step >= most) || 1;
   }
 
   function refresh() {
