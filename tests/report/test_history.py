@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from synthetic import TASKS, make_run
 
+from evalsuite.cli import main
 from evalsuite.leaderboard import load_run, write_leaderboard
 from evalsuite.records import UserError
 from evalsuite.report.history import MARK, read_history, refresh_history, write_history
@@ -147,3 +148,12 @@ def test_many_runs_take_little(folder: Path, tmp_path: Path) -> None:
     history = read_history(tmp_path / "all")
     assert len(history.entries) == 200
     assert time.process_time() - began < 10  # under 2 s by itself
+
+
+def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--history", str(folder)]) == 0
+    assert capsys.readouterr().out.strip() == str(folder / "index.html")
+    assert main(["report", "--history", str(folder), str(folder / "day-9")]) == 2
+    assert "name no run beside it" in capsys.readouterr().err
+    assert main(["report"]) == 2
+    assert "name the folder of a run" in capsys.readouterr().err
