@@ -23,8 +23,11 @@ from evalsuite.report import charts
 from evalsuite.report.page import build_page
 
 _HERE = files("evalsuite.report")
-_STYLES = ("report.css", "judged.css")
-_SCRIPTS = ("base.js", "lists.js", "samples.js", "games.js", "start.js")
+_STYLES = ("report.css", "judged.css", "compare.css")
+_SCRIPTS = (
+    *("base.js", "tasks.js", "data.js", "lists.js", "samples.js", "games.js"),
+    *("pair.js", "duels.js", "compare.js", "start.js"),
+)
 
 
 def build_report(runs: Sequence[Path], output: Path | None = None) -> Path:
@@ -67,22 +70,32 @@ def _holds_run(folder: Path) -> bool:
 
 def render(page: object) -> str:
     """The page's HTML, a `Page` of view.py in the template."""
-    style = "\n".join(_asset(name) for name in _STYLES)
+    look, digest = style(*_STYLES)
     parts = "\n".join(_asset(name) for name in _SCRIPTS)
     script = f'"use strict";\n(() => {{\n{parts}}})();\n'
-    policy = "; ".join(
+    # Markup: these are our own files, and a hash is of the exact text.
+    return template("report.html.jinja").render(
+        page=page, policy=policy(digest, _hash(script)), style=look, script=Markup(script)
+    )
+
+
+def style(*names: str) -> tuple[Markup, str]:
+    """Stylesheets as one, and the hash by which a policy allows it."""
+    text = "\n".join(_asset(name) for name in names)
+    return Markup(text), _hash(text)
+
+
+def policy(style: str, script: str = "") -> str:
+    """What the browser may use, by hash: that style and that script, and nothing else."""
+    return "; ".join(
         [
             "default-src 'none'",
-            f"style-src '{_hash(style)}'",
-            f"script-src '{_hash(script)}'",
+            f"style-src '{style}'",
+            *([f"script-src '{script}'"] if script else []),
             "img-src data:",
             "base-uri 'none'",
             "form-action 'none'",
         ]
-    )
-    # Markup: these are our own files, and a hash is of the exact text.
-    return template("report.html.jinja").render(
-        page=page, policy=policy, style=Markup(style), script=Markup(script)
     )
 
 
