@@ -51,13 +51,18 @@ class Run:
         Raises:
             UserError: a line that is no JSON.
         """
+        for member, path in self.samples_files(model, task):
+            for line in _lines(path, "sample", _object):
+                doc = line.get("doc_id")
+                yield {**line, "doc_id": f"{member} {doc}"} if member else line
+
+    def samples_files(self, model: str, task: str) -> list[tuple[str, Path]]:
+        """(member, file) of a model's task: each member's that has one, or the task's under ""."""
         members = ((self.manifest.get("tasks") or {}).get(task) or {}).get("members") or ()
-        for member in members:
-            path = self.samples_file(model, member)
-            for line in _lines(path, "sample", _object) if path is not None else ():
-                yield {**line, "doc_id": f"{member} {line.get('doc_id')}"}
-        if not members and (path := self.samples_file(model, task)) is not None:
-            yield from _lines(path, "sample", _object)
+        found = [(str(m), self.samples_file(model, m)) for m in members]
+        if not members:
+            found = [("", self.samples_file(model, task))]
+        return [(member, path) for member, path in found if path is not None]
 
     def samples_file(self, model: str, task: str) -> Path | None:
         """Where the samples of a model's task are: the newest file, None without one."""
