@@ -25,7 +25,7 @@ from evalsuite.report.shards import INSIDE, Shards, prune
 
 _HERE = files("evalsuite.report")
 _STYLES = ("report.css", "judged.css")
-_SCRIPTS = ("base.js", "lists.js", "samples.js", "games.js", "start.js")
+_SCRIPTS = ("base.js", "data.js", "lists.js", "samples.js", "games.js", "start.js")
 
 
 _SHARDS = "<!-- shards -->"  # no text can hold it: the template escapes "<"

@@ -1,7 +1,8 @@
 // The list of samples: what the models were asked and what they answered.
 
 function browseSamples(data) {
-  const { models, tasks, texts, rows } = data;
+  const { models, tasks, texts } = data;
+  const rows = data.rows();
   const siblings = new Map(); // the rows of all models on an item
 
   const itemKey = (row) => `${row.t}/${row.d}`;

@@ -1,19 +1,17 @@
-// Unpacks the texts and starts the lists that this page has.
+// Waits for the page's data and starts the lists that this page has.
 
 async function start() {
-  const packed = byId("texts");
   const [samples, games] = [byId("samples"), byId("games")].map(
     (section) => section && section.querySelector("form") !== null,
   );
   if (!samples && !games) return;
-  if (typeof DecompressionStream === "undefined") {
+  if (!(await data.ready)) {
     for (const status of document.querySelectorAll(".status")) {
       status.textContent =
         "This browser is too old to unpack these texts; they are in the run’s folder.";
     }
     return;
   }
-  const data = await unpack(packed);
   if (samples) browseSamples(data);
   if (games) browseGames(data);
   document.documentElement.dataset.ready = "yes";
