@@ -92,6 +92,9 @@ def _make_parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--output", metavar="DIR", type=Path, help="folder for it; needed for several runs"
     )
+    report.add_argument(
+        "--single-file", action="store_true", help="all samples in report.html, however many"
+    )
     report.add_argument("--debug", action="store_true", help="show tracebacks of errors")
 
     imported = _command(

@@ -12,8 +12,7 @@ async function start() {
     }
     return;
   }
-  if (samples) browseSamples(data);
-  if (games) browseGames(data);
+  await Promise.all([samples && browseSamples(data), games && browseGames(data)]);
   document.documentElement.dataset.ready = "yes";
 }
 start();
