@@ -3,16 +3,23 @@
 // It stands in the page, or in a script of its own in report_data/ beside it: a page opened from a
 // disk may load a classic script and nothing else.
 //
-//   await data.ready      the index is open; false when this browser can't open it
-//   data.models, .tasks   names by number; data.games what games.js lists, null without games
-//   data.rows(filter)     the samples' rows {m, t, d, s, item, at}: model, task, document, score (null
-//                         without one), the item's number and the row's own; all of them or those
-//                         that `filter` accepts, model by model
-//   data.onItem(row)      the rows of all models on its item
-//   data.peek(row)        the row with its texts if they are unpacked, else null: {prompt, target,
-//                         metrics, choices, gold, picked, answers, extracted, cut}
-//   await data.full(row)  the same, unpacked if need be; rejects with a line for people
-//   data.search(w, rows)  for await: {found, done, total}, the rows whose texts hold `w`, part by part
+//   await data.ready        the index is open; false when this browser can't open it
+//   data.models, .tasks     names by number; data.games what games.js lists, null without games
+//   data.rows(filter)       the samples' rows {m, t, d, s, item, at}: model, task, document, score
+//                           (null without one), the item's number and the row's own; all of them
+//                           or those that `filter` accepts, model by model
+//   data.onItem(row)        the rows of all models on its item
+//   data.peek(row)          the row with its texts if they are unpacked, else null: {prompt, target,
+//                           metrics, choices, gold, picked, answers, extracted, cut}
+//   await data.full(row)    the same, unpacked if need be; rejects with a line for people
+//   data.searchRows(w, rows)  for await: {found, done, total}: the rows whose texts hold `w`, in any
+//                           case, part by part
+// and by item:
+//   data.items              what all models were asked: {t, d, item}, task by task
+//   data.score(item, m)     a model's score, null where it has none, undefined without an answer
+//   await data.open(item)   {rows: each model's by its number, text: (number) -> the text}
+//   await data.search(w)    (item) -> whether one of its texts holds `w`, in any case
+//   await data.said(i)      a text of the judged games
 
 const KEPT = 24; // parts that stay unpacked, about 4 MB each
 
@@ -31,7 +38,27 @@ const data = {
     return part ? withTexts(row, part) : null;
   },
   full: async (row) => withTexts(row, await openPart(partOf(row))),
-  search: searchParts,
+  searchRows,
+  get items() {
+    data.asked ||= askedItems();
+    return data.asked;
+  },
+  score: ({ item }, m) => {
+    const at = data.places[item * data.models.length + m];
+    return at < 0 ? undefined : data.all[at].s;
+  },
+  open: async (item) => {
+    const part = await openPart(partOf(item));
+    const rows = {};
+    for (const row of data.onItem(item)) rows[row.m] = { ...row, ...heldBy(part, row) };
+    return { rows, text: (i) => part.texts[i] };
+  },
+  search: async (wanted) => {
+    const found = new Set();
+    for await (const step of searchRows(wanted, data.all)) step.found.forEach(({ item }) => found.add(item));
+    return ({ item }) => found.has(item);
+  },
+  said: async (i) => data.games.texts[i],
 };
 
 data.ready = (async () => {
@@ -56,6 +83,12 @@ data.ready = (async () => {
   }
   return true;
 })();
+
+function askedItems() {
+  const asked = new Array(data.places.length / Math.max(1, data.models.length));
+  for (const { t, d, item } of data.all) asked[item] ||= { t, d, item };
+  return asked;
+}
 
 // ---- parts --------------------------------------------------------------------------------------
 
@@ -143,7 +176,7 @@ async function packedPart(name) {
 
 // ---- search -------------------------------------------------------------------------------------
 
-async function* searchParts(wanted, rows) {
+async function* searchRows(wanted, rows) {
   const low = wanted.toLowerCase();
   const byPart = new Map();
   for (const row of rows) {

@@ -11,7 +11,7 @@
 //   head       (row) -> {title, about} of the dialog
 //   fill       (row, full, address) -> its content
 // and, for rows whose texts lie elsewhere (else full is the row itself):
-//   peek, full, search   as in data.js; while they are not there `full` is null in cells
+//   peek, full, search   as data.js's of samples (search is its searchRows); while they are not there `full` is null in cells
 
 const PAGE = 50; // rows on a page of a list
 const PREVIEW = 240; // characters of a text in a list

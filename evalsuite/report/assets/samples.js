@@ -152,7 +152,7 @@ function browseSamples(data) {
     locate,
     peek: data.peek,
     full: data.full,
-    search: data.search,
+    search: data.searchRows,
     narrow: ([model, task], form) => {
       form.model.value = numbered(models, model);
       form.task.value = numbered(tasks, task);
