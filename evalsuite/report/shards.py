@@ -20,7 +20,7 @@ from typing import Any
 from evalsuite.files import Closing, write_atomically
 
 INSIDE = 20_000  # samples; the texts of more lie beside the page
-BYTES = 1_500_000  # of a part before packing: 30 ms to load and unpack, few enough files
+BYTES = 400_000  # of a part before packing: milliseconds to load and unpack, and few enough files
 FOLDER = "report_data"
 CALL = "evalsuiteShard"  # the page's function that a part's script hands its content to
 _NAME = re.compile(r"[0-9a-f]{16}\.js")

@@ -21,7 +21,7 @@
 //   await data.search(w)    (item) -> whether one of its texts holds `w`, in any case
 //   await data.said(i)      a text of the judged games
 
-const KEPT = 24; // parts that stay unpacked, about 4 MB each
+const KEPT = 64; // parts that stay unpacked, about 1 MB each
 
 const data = {
   models: [],

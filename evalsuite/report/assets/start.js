@@ -13,6 +13,7 @@ async function start() {
     return;
   }
   await Promise.all([samples && browseSamples(data), games && browseGames(data)]);
+  performance.mark("ready");
   document.documentElement.dataset.ready = "yes";
 }
 start();
