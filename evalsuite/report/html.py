@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from evalsuite.files import write_atomically
 from evalsuite.leaderboard import Run, load_run
+from evalsuite.leaderboard.tables import GAMES, SAMPLES, samples_table, write_games
 from evalsuite.records import UserError
 from evalsuite.report import charts
 from evalsuite.report.page import build_page
@@ -41,8 +42,9 @@ def build_report(
     """Writes report.html for one run or several (their models in one table) and returns its path.
 
     `output` is the folder for it; without one it goes into the run's own. The texts of more samples
-    than `inside` go into report_data/ beside it unless it is to be a `single_file`. The same runs
-    give the same bytes.
+    than `inside` go into report_data/ beside it unless it is to be a `single_file`. Samples and
+    games are written there as tables, too (samples.parquet, matches.parquet). The same runs give
+    the same bytes.
 
     Raises:
         UserError: no run, a folder that is none, one named twice, several runs without `output`,
@@ -66,10 +68,16 @@ def build_report(
     beside = not single_file and sum(map(_samples, loaded)) > inside
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with Shards(folder if beside else None) as shards:
-            head, tail = render(build_page(loaded, shards), beside).split(_SHARDS)
+        with (
+            Shards(folder if beside else None) as shards,
+            samples_table(folder / SAMPLES, _metrics(loaded)) as table,
+        ):
+            page = build_page(loaded, shards, table)
+            head, tail = render(page, beside).split(_SHARDS)
             write_atomically(folder / "report.html", _joined(head, shards, tail))
             prune(folder, shards.names)
+            table.finish()
+        write_games(folder / GAMES, ((run.path.resolve().name, run.games()) for run in loaded))
     except OSError as error:
         raise UserError(f"{folder}: the report can't be written ({error.strerror})") from error
     return folder / "report.html"
@@ -82,6 +90,14 @@ def _samples(run: Run) -> int:
         for model in run.leaderboard.models
         for task in model.tasks.values()
     )
+
+
+def _metrics(runs: Sequence[Run]) -> Iterator[str]:
+    """The names under which samples have their numbers: lm-eval's, with a filter that is one."""
+    for run in runs:
+        for model in run.leaderboard.models:
+            for task in model.tasks.values():
+                yield from (name.removesuffix(",none") for name in task.metrics)
 
 
 def _joined(head: str, shards: Shards, tail: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from evalsuite.leaderboard import Run, capability_tasks, explain
 from evalsuite.leaderboard.merge import merge_runs
+from evalsuite.leaderboard.tables import Table
 from evalsuite.records import Estimate, Leaderboard, ModelScore
 from evalsuite.report import words
 from evalsuite.report.facts import about, is_demo, run_facts, speed_line, task_infos
@@ -33,8 +34,12 @@ DEMO_NOTE = "The demo pair are toys, trained in minutes to show this page; the n
 _NOTHING = Estimate(None, None)
 
 
-def build_page(runs: Sequence[Run], shards: Shards | None = None) -> Page:
+def build_page(
+    runs: Sequence[Run], shards: Shards | None = None, table: Table | None = None
+) -> Page:
     """The whole page of one run or several; its samples' texts go into `shards`.
+
+    The samples go into `table` as well.
 
     Raises:
         UserError: a damaged file of samples or games.
@@ -48,7 +53,7 @@ def build_page(runs: Sequence[Run], shards: Shards | None = None) -> Page:
     groups = capability_tasks(capability_of)
     ordered = [task for members in groups.values() for task in members]
 
-    samples = collect(board, origins, ordered, shards or Shards())
+    samples = collect(board, origins, ordered, shards or Shards(), table)
     played = read_games(runs)
     games = collect_games(runs, origins, played)
     judged = leagues(runs, origins, played)

@@ -16,6 +16,7 @@ from typing import Any
 
 from evalsuite.leaderboard.merge import Origin
 from evalsuite.leaderboard.sample_files import DocId, SampleFile
+from evalsuite.leaderboard.tables import METRIC, Table
 from evalsuite.records import Leaderboard
 from evalsuite.report import words
 from evalsuite.report.rows import Row, Texts, gold_choices, is_choice, make_row, options
@@ -68,9 +69,15 @@ def row_json(row: Row) -> dict[str, Any]:
 
 
 def collect(
-    board: Leaderboard, origins: Mapping[str, Origin], tasks: Sequence[str], shards: Shards
+    board: Leaderboard,
+    origins: Mapping[str, Origin],
+    tasks: Sequence[str],
+    shards: Shards,
+    table: Table | None = None,
 ) -> Samples:
     """All samples of all models' `tasks`: the index as data, the texts into `shards`.
+
+    Each goes into `table`, too, so that the files are read once for both.
 
     Raises:
         UserError: a damaged samples file.
@@ -97,6 +104,10 @@ def collect(
             items += 1
             rows += len(answered)
             waiting += len(answered)
+            if table is not None:
+                for its in answered:
+                    model = board.models[its.row.model]
+                    table.add(_table_row(model.name, task, model.tasks[task].primary, its, texts))
             if texts.size + _ROW_BYTES * waiting > BYTES:
                 finish()
         indices.append(index)
@@ -114,6 +125,29 @@ def collect(
         if (chance := index.chance(board, task)) is not None
     }
     return Samples(data, chances, rows, _note(rows, shards.beside))
+
+
+def _table_row(model: str, task: str, primary: str, its: Answered, texts: Texts) -> dict[str, Any]:
+    """A sample as the table of samples has it: its answer is the choice it picked or its words."""
+    row, first = its.row, its.lines[0]
+    words = [row.choices[row.picked].text] if row.picked is not None else [*row.answers]
+    lost = next((str(line["error"]) for line in its.lines if "error" in line), None)
+    return {
+        "model": model,
+        "task": task,
+        "doc_id": str(its.doc),
+        "doc_hash": first.get("doc_hash"),
+        "prompt_hash": first.get("prompt_hash"),
+        "metric": primary,
+        "score": row.score if lost is None else None,
+        "truncated": row.truncated,
+        "error": lost,
+        "target": texts.table[row.target],
+        "answer": texts.table[words[0]] if words else None,
+        "extracted": texts.table[row.extracted[0]] if row.extracted else None,
+        "answers": len(words),
+        **({METRIC + name: value for name, value in row.metrics.items()} if lost is None else {}),
+    }
 
 
 def read_items(
