@@ -21,7 +21,7 @@ GAMES = "matches.parquet"
 METRIC = "metric."  # before a metric's name, so that none is taken for another column
 _ROWS = 20_000  # of a group, or fewer that hold this many letters
 _LETTERS = 32 * 2**20
-_NAME = pa.dictionary(pa.int32(), pa.string())  # a few names over and over
+_NAME = pa.string()  # a few names over and over, which Parquet keeps as numbers by itself
 _SAMPLE = {
     "model": _NAME,
     "task": _NAME,

@@ -70,12 +70,13 @@ function browseSamples(data) {
   function others(row, address) {
     const rows = data.onItem(row).filter((other) => other !== row);
     if (!rows.length) return null;
+    const page = location.href.split("#")[0]; // in full: it is no jump within what is shown
     const items = rows.map((other) => {
       const full = data.peek(other); // its texts lie with the row's own
       return node(
         "li",
         {},
-        node("a", { href: address(other) }, models[other.m]),
+        node("a", { href: page + address(other) }, models[other.m]),
         verdict(other),
         clip(full ? answer(full).slice(0, PREVIEW) : ""),
       );
