@@ -102,7 +102,7 @@ def report(options: argparse.Namespace) -> int:
 
     if len(options.runs) > 1 and options.output is None:
         raise UserError("several runs into one report: name its folder with --output")
-    print(build_report(options.runs, options.output, single_file=options.single_file))
+    print(build_report(options.runs, options.output, single_file=options.single_file or None))
     return 0
 
 

@@ -158,7 +158,7 @@ def _finish(
     # with a failed part, or games that a budget left over, is gone on with by the same command.
     folder.write_manifest({**manifest, "status": RUNNING})
     gate = gate_run(config, baseline, folder.path)
-    page = build_report([folder.path], single_file=config.single_file)
+    page = build_report([folder.path], None)
     folder.write_manifest({**manifest, "status": PARTIAL if board.failed else FINISHED})
     code = EXIT_PART_FAILED if board.failed else 0
     return Outcome(folder.path, page, board, gate.exit_code if gate else code, gate)

@@ -36,13 +36,14 @@ def build_report(
     runs: Sequence[Path],
     output: Path | None = None,
     *,
-    single_file: bool = False,
+    single_file: bool | None = None,
     inside: int = INSIDE,
 ) -> Path:
     """Writes report.html for one run or several (their models in one table) and returns its path.
 
     `output` is the folder for it; without one it goes into the run's own. The texts of more samples
-    than `inside` go into report_data/ beside it unless it is to be a `single_file`. Samples and
+    than `inside` go into report_data/ beside it unless it is to be a `single_file` (None: as the
+    first run was told). Samples and
     games are written there as tables, too (samples.parquet, matches.parquet). The same runs give
     the same bytes.
 
@@ -65,6 +66,8 @@ def build_report(
         )
     loaded = [load_run(Path(run)) for run in runs]
     folder = loaded[0].path if output is None else Path(output)
+    if single_file is None:
+        single_file = bool((loaded[0].manifest.get("config") or {}).get("single_file"))
     beside = not single_file and sum(map(_samples, loaded)) > inside
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -139,7 +142,7 @@ def render(page: object, beside: bool = False) -> str:
     environment.globals.update(charts=charts)
     # Markup: these are our own files, and a hash is of the exact text.
     return environment.get_template("report.html.jinja").render(
-        page=page, policy=policy, style=Markup(style), script=Markup(script)
+        page=page, beside=beside, policy=policy, style=Markup(style), script=Markup(script)
     )
 
 

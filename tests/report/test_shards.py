@@ -51,19 +51,27 @@ def test_past_a_number_of_samples_texts_lie_beside_the_page(
     assert {part: part.read_bytes() for part in parts_of(tmp_path)} == before
 
 
-def test_single_file_holds_everything(
-    pair_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("evalsuite.report.html.INSIDE", 100)
+def test_single_file_holds_everything(pair_run: Path, tmp_path: Path) -> None:
     page = build_report([pair_run], tmp_path, inside=100)
     (tmp_path / "report_data" / "notes.txt").write_text("a person's own")
     build_report([pair_run], tmp_path, inside=100, single_file=True)
     assert [part.name for part in parts_of(tmp_path)] == ["notes.txt"]
     assert page.read_text().count('id="shard-') > 2
     (tmp_path / "report_data" / "notes.txt").unlink()
+    build_report([pair_run], tmp_path, inside=100)
     assert main(["report", str(pair_run), "--output", str(tmp_path), "--single-file"]) == 0
     assert not (tmp_path / "report_data").exists()
     assert page.read_text() == build_report([pair_run], tmp_path / "again").read_text()
+
+
+def test_a_run_that_was_told_single_file_stays_one(tmp_path: Path) -> None:
+    path = make_run(tmp_path, [("m", 0.5)], TASKS[2:3], 20)
+    manifest = json.loads((path / "manifest.json").read_text())
+    for told in (False, True, None):
+        manifest["config"]["single_file"] = told
+        (path / "manifest.json").write_text(json.dumps(manifest))
+        build_report([path], inside=5)
+        assert (path / "report_data").exists() == (not told)
 
 
 def test_parts_hold_all_models_of_an_item_and_stay_small(tmp_path: Path) -> None:
