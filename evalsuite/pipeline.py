@@ -87,9 +87,11 @@ def run(config: RunConfig) -> Outcome:
         skipped = named_by(config, task_set.skipped)
         failed = [*prepared.missing, *skipped, *failed, *unjudged]
         held = programs.protection if programs else None
-        return _finish(
+        outcome = _finish(
             config, prepared, task_set, folder, measured, judged, failed, began, held, baseline
         )
+        _list_run(progress, folder.path)
+        return outcome
 
 
 def default_output(models: Sequence[ModelSpec]) -> Path:
@@ -162,6 +164,13 @@ def _finish(
     folder.write_manifest({**manifest, "status": PARTIAL if board.failed else FINISHED})
     code = EXIT_PART_FAILED if board.failed else 0
     return Outcome(folder.path, page, board, gate.exit_code if gate else code, gate)
+
+
+def _list_run(progress: Progress, folder: Path) -> None:
+    from evalsuite.report import refresh_history
+
+    if problem := refresh_history(folder):
+        progress.note(f"note: {problem}")
 
 
 def _base_models(prepared: Prepared) -> dict[str, str]:

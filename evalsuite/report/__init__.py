@@ -1,5 +1,6 @@
 """Pages out of runs on disk. Knows runs, not models or engines."""
 
+from evalsuite.report.history import refresh_history, write_history
 from evalsuite.report.html import build_report
 
-__all__ = ["build_report"]
+__all__ = ["build_report", "refresh_history", "write_history"]

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from evalsuite.files import write_atomically
@@ -25,8 +25,11 @@ from evalsuite.report.page import build_page
 from evalsuite.report.shards import INSIDE, Shards, prune
 
 _HERE = files("evalsuite.report")
-_STYLES = ("report.css", "judged.css")
-_SCRIPTS = ("base.js", "data.js", "lists.js", "samples.js", "games.js", "start.js")
+_STYLES = ("report.css", "judged.css", "compare.css")
+_SCRIPTS = (
+    *("base.js", "tasks.js", "data.js", "lists.js", "samples.js", "games.js"),
+    *("pair.js", "duels.js", "compare.js", "start.js"),
+)
 
 
 _SHARDS = "<!-- shards -->"  # no text can hold it: the template escapes "<"
@@ -43,9 +46,8 @@ def build_report(
 
     `output` is the folder for it; without one it goes into the run's own. The texts of more samples
     than `inside` go into report_data/ beside it unless it is to be a `single_file` (None: as the
-    first run was told). Samples and
-    games are written there as tables, too (samples.parquet, matches.parquet). The same runs give
-    the same bytes.
+    first run was told). Samples and games are written there as tables, too (samples.parquet,
+    matches.parquet). The same runs give the same bytes.
 
     Raises:
         UserError: no run, a folder that is none, one named twice, several runs without `output`,
@@ -67,7 +69,7 @@ def build_report(
     loaded = [load_run(Path(run)) for run in runs]
     folder = loaded[0].path if output is None else Path(output)
     if single_file is None:
-        single_file = bool((loaded[0].manifest.get("config") or {}).get("single_file"))
+        single_file = bool((loaded[0].manifest.get("config") or {}).get("single-file"))
     beside = not single_file and sum(map(_samples, loaded)) > inside
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -119,19 +121,45 @@ def render(page: object, beside: bool = False) -> str:
 
     With parts `beside` it the policy allows the scripts that the page's own script asks for.
     """
-    style = "\n".join(_asset(name) for name in _STYLES)
+    look, digest = style(*_STYLES)
     parts = "\n".join(_asset(name) for name in _SCRIPTS)
     script = f'"use strict";\n(() => {{\n{parts}}})();\n'
-    policy = "; ".join(
+    # Markup: these are our own files, and a hash is of the exact text.
+    return template("report.html.jinja").render(
+        page=page,
+        beside=beside,
+        policy=policy(digest, _hash(script), beside),
+        style=look,
+        script=Markup(script),
+    )
+
+
+def style(*names: str) -> tuple[Markup, str]:
+    """Stylesheets as one, and the hash by which a policy allows it."""
+    text = "\n".join(_asset(name) for name in names)
+    return Markup(text), _hash(text)
+
+
+def policy(style: str, script: str = "", beside: bool = False) -> str:
+    """What the browser may use, by hash: that style and that script, and nothing else.
+
+    With parts `beside` the page, the scripts that its own script asks for as well.
+    """
+    asked_for = " 'strict-dynamic'" if beside else ""
+    return "; ".join(
         [
             "default-src 'none'",
-            f"style-src '{_hash(style)}'",
-            f"script-src '{_hash(script)}'" + (" 'strict-dynamic'" if beside else ""),
+            f"style-src '{style}'",
+            *([f"script-src '{script}'{asked_for}"] if script else []),
             "img-src data:",
             "base-uri 'none'",
             "form-action 'none'",
         ]
     )
+
+
+def template(name: str) -> Template:
+    """One of the page's templates, with everything from elsewhere escaped."""
     environment = Environment(
         loader=FunctionLoader(lambda name: (_HERE / "templates" / name).read_text("utf-8")),
         autoescape=True,
@@ -140,10 +168,7 @@ def render(page: object, beside: bool = False) -> str:
         lstrip_blocks=True,
     )
     environment.globals.update(charts=charts)
-    # Markup: these are our own files, and a hash is of the exact text.
-    return environment.get_template("report.html.jinja").render(
-        page=page, beside=beside, policy=policy, style=Markup(style), script=Markup(script)
-    )
+    return environment.get_template(name)
 
 
 def _asset(name: str) -> str:

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.browser
 
 NAMES = ("<script>window.pwned=1</script>=cmd'\"&{{7*7}}", "{% raw %}</script>\u202eb\x00")
 TASK = "<i onclick=alert(1)>t</i>/x"
+PAIR = f"#pair={LLAMAS[0][0]}/plain/arc_easy/3"
 LONG = "a long answer </script> " * 220_000  # 5 MB
 
 
@@ -99,7 +100,10 @@ def test_parts_are_loaded_when_they_are_shown(
         return sum("report_data" in url for url in opened.requests)
 
     parts = len(list(beside.parent.glob("report_data/*.js")))
-    assert (loaded(), opened.status()) == (1, "2,400 samples.")
+    page.wait_for_timeout(200)  # the comparison's first items come as well
+    first = loaded()
+    assert opened.status() == "2,400 samples."
+    assert 0 < first <= 2
     assert parts > 6
     rows = open_page(pair_page).rows()
     assert opened.rows() == rows  # the same page as with the texts inside
@@ -107,11 +111,11 @@ def test_parts_are_loaded_when_they_are_shown(
     page.wait_for_selector("#sample-body pre")
     assert "Taken from the answer" in page.locator("#sample-body").inner_text()
     assert "Other models on this item" in page.locator("#sample-body").inner_text()
-    assert loaded() == 2
+    assert loaded() == first + 1
     page.locator("#sample .others a").click()  # its texts lie in the same part
     page.wait_for_timeout(50)
     assert "demo-large" in page.locator("#sample-about").inner_text()
-    assert loaded() == 2
+    assert loaded() == first + 1
     page.keyboard.press("Escape")
     opened.filter(task="gsm8k", outcome="wrong")
     assert all("✗ wrong" in row and "gsm8k" in row for row in opened.rows())
@@ -179,7 +183,7 @@ def test_axe_finds_nothing(
     page = opened.page
     assert page.locator("#gate").count() == 1
     page.evaluate("document.querySelectorAll('details').forEach((part) => (part.open = true))")
-    for link in ("", "#sample=plain/arc_easy/3", "#sample=plain/gsm8k/3", "games"):
+    for link in ("", "#sample=plain/arc_easy/3", "#sample=plain/gsm8k/3", PAIR, "games"):
         if link == "games":
             page.locator("#game-list tbody button").first.click()
         elif link:

@@ -68,7 +68,7 @@ def test_a_run_that_was_told_single_file_stays_one(tmp_path: Path) -> None:
     path = make_run(tmp_path, [("m", 0.5)], TASKS[2:3], 20)
     manifest = json.loads((path / "manifest.json").read_text())
     for told in (False, True, None):
-        manifest["config"]["single_file"] = told
+        manifest["config"]["single-file"] = told
         (path / "manifest.json").write_text(json.dumps(manifest))
         build_report([path], inside=5)
         assert (path / "report_data").exists() == (not told)

@@ -4,15 +4,18 @@ async function start() {
   const [samples, games] = [byId("samples"), byId("games")].map(
     (section) => section && section.querySelector("form") !== null,
   );
-  if (!samples && !games) return;
+  const compared = byId("compare") !== null;
+  if (!samples && !games && !compared) return;
   if (!(await data.ready)) {
-    for (const status of document.querySelectorAll(".status")) {
+    for (const status of document.querySelectorAll(".status, .compare-verdict")) {
       status.textContent =
         "This browser is too old to unpack these texts; they are in the run’s folder.";
     }
     return;
   }
-  await Promise.all([samples && browseSamples(data), games && browseGames(data)]);
+  const shown = [samples && browseSamples(data), games && browseGames(data)];
+  if (compared) compareModels(data);
+  await Promise.all(shown);
   performance.mark("ready");
   document.documentElement.dataset.ready = "yes";
 }
