@@ -48,8 +48,8 @@ def _worst(said: Mapping[str, Any]) -> str:
         for line in (*([model["mean"]] if model["mean"] else ()), *model["lines"])
         if line["verdict"] == "regressed"
     ]
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return ", ".join(found[:3]) + more
+    more = f" and {len(found) - 2} more" if len(found) > 2 else ""
+    return ", ".join(found[:2]) + more
 
 
 def level(said: Mapping[str, Any]) -> str:
