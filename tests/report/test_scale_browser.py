@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from browsing import HOSTILE, encoded
-from conftest import LLAMAS
 from synthetic import TASKS, add_games, make_run
 
 from evalsuite.gate import compare_runs, write_outputs
@@ -19,7 +18,8 @@ pytestmark = pytest.mark.browser
 
 NAMES = ("<script>window.pwned=1</script>=cmd'\"&{{7*7}}", "{% raw %}</script>\u202eb\x00")
 TASK = "<i onclick=alert(1)>t</i>/x"
-PAIR = f"#pair={LLAMAS[0][0]}/plain/arc_easy/3"
+FIRST = "Llama-0-Instruct"
+PAIR = f"#pair={FIRST}/plain/arc_easy/3"
 LONG = "a long answer </script> " * 220_000  # 5 MB
 
 
@@ -111,11 +111,10 @@ def test_parts_are_loaded_when_they_are_shown(
     page.wait_for_selector("#sample-body pre")
     assert "Taken from the answer" in page.locator("#sample-body").inner_text()
     assert "Other models on this item" in page.locator("#sample-body").inner_text()
-    assert loaded() == first + 1
-    page.locator("#sample .others a").click()  # its texts lie in the same part
+    assert first < loaded() < parts  # its own, and those of the list around it
+    page.locator("#sample .others a").click()
     page.wait_for_timeout(50)
     assert "demo-large" in page.locator("#sample-about").inner_text()
-    assert loaded() == first + 1
     page.keyboard.press("Escape")
     opened.filter(task="gsm8k", outcome="wrong")
     assert all("✗ wrong" in row and "gsm8k" in row for row in opened.rows())
@@ -167,7 +166,7 @@ def whole_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.mktemp("whole")
     runs = []
     for name, skill in (("before", 0.8), ("after", 0.5)):
-        run = make_run(base / name, [(LLAMAS[0][0], skill), ("plain", 0.4)], TASKS[:4], 40)
+        run = make_run(base / name, [(FIRST, skill), ("plain", 0.4)], TASKS[:4], 40)
         runs.append(add_games(run, "gpt-4", 12))
     write_outputs(compare_runs([runs[0]], [runs[1]]), runs[1])
     return build_report([runs[1]])
