@@ -149,7 +149,7 @@ def test_links(pair_page: Path, open_page: Callable[..., Any]) -> None:
     opened = open_page(pair_page, "#sample=demo-small/lambada/17")
     page = opened.page
     assert page.locator("dialog[open] h2").inner_text() == "lambada 17"
-    page.locator("dialog [data-close]").click()
+    page.locator("dialog[open] [data-close]").click()
     page.evaluate("location.hash = '#sample=demo-small/lambada/99999'")
     page.wait_for_timeout(100)
     assert "not on this page" in opened.status()

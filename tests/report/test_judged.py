@@ -27,7 +27,7 @@ def test_a_page_without_games_says_nothing_of_them(pair_run: Path) -> None:
     page = build_page([load_run(pair_run)])
     assert (page.judge, page.leagues, page.games_shown) == (None, (), 0)
     assert all(model.judge is None for model in page.models)
-    body = render(page).split("<body>")[1].split("<script>")[0]
+    body = render(page).split("<body>")[1].split("<script")[0]  # packed texts may spell anything
     assert "judge" not in body.lower()
     assert "game" not in body.lower()
 

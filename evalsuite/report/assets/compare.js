@@ -70,8 +70,10 @@ function compareModels(data) {
 
   // ---- the table ----------------------------------------------------------------------------------
 
+  const svg = document.querySelector("svg.axis").namespaceURI; // of the leaderboard's own drawing
+
   function drawing(tag, attributes, ...children) {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    const made = document.createElementNS(svg, tag);
     for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
     made.append(...children);
     return made;
