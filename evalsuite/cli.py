@@ -93,6 +93,9 @@ def _make_parser() -> argparse.ArgumentParser:
         "--output", metavar="DIR", type=Path, help="folder for it; needed for several runs"
     )
     report.add_argument(
+        "--single-file", action="store_true", help="all samples in report.html, however many"
+    )
+    report.add_argument(
         "--history",
         metavar="DIR",
         type=Path,

@@ -109,7 +109,7 @@ def report(options: argparse.Namespace) -> int:
         return 0
     if len(options.runs) > 1 and options.output is None:
         raise UserError("several runs into one report: name its folder with --output")
-    print(build_report(options.runs, options.output))
+    print(build_report(options.runs, options.output, single_file=options.single_file or None))
     return 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from evalsuite.leaderboard import Run, capability_tasks
 from evalsuite.leaderboard.merge import merge_runs
+from evalsuite.leaderboard.tables import Table
 from evalsuite.records import Estimate, ModelScore
 from evalsuite.report import words
 from evalsuite.report.facts import about, is_demo, judging_cost, run_facts, speed_line, task_infos
@@ -26,8 +27,8 @@ from evalsuite.report.games import collect_games, read_games
 from evalsuite.report.gate import gate_view
 from evalsuite.report.leagues import judge_column, leagues
 from evalsuite.report.pairs import compare_models
-from evalsuite.report.rows import Texts
-from evalsuite.report.samples import SHOWN, collect, pack
+from evalsuite.report.samples import collect
+from evalsuite.report.shards import Shards, pack
 from evalsuite.report.view import (
     Cell,
     MetricLine,
@@ -40,8 +41,12 @@ DEMO_NOTE = "The demo pair are toys, trained in minutes to show this page; the n
 _NOTHING = Estimate(None, None)
 
 
-def build_page(runs: Sequence[Run], *, shown: int = SHOWN) -> Page:
-    """The whole page of one run or several; `shown` is the most samples it may hold.
+def build_page(
+    runs: Sequence[Run], shards: Shards | None = None, table: Table | None = None
+) -> Page:
+    """The whole page of one run or several; its samples' texts go into `shards`.
+
+    The samples go into `table` as well.
 
     Raises:
         UserError: a damaged file of samples or games.
@@ -55,10 +60,9 @@ def build_page(runs: Sequence[Run], *, shown: int = SHOWN) -> Page:
     groups = capability_tasks(capability_of)
     ordered = [task for members in groups.values() for task in members]
 
-    texts = Texts()
-    samples = collect(board, origins, ordered, shown, texts)
+    samples = collect(board, origins, ordered, shards or Shards(), table)
     played = read_games(runs)
-    games = collect_games(runs, origins, played, texts)  # their texts join the samples' table
+    games = collect_games(runs, origins, played)
     judged = leagues(runs, origins, played)
     contrasts = compare_models(board, origins, groups, ordered)
     column, judge_scores = judge_column(judged, [m.name for m in board.models])

@@ -236,8 +236,8 @@ def test_hostile_texts_stay_text(tmp_path: Path, open_page: Callable[..., Any]) 
     run = make_run(tmp_path / "run", [(name, 0.5)], tasks, 12, change=poison, note="</p><script>")
     path = build_report([run])
     text = path.read_text(encoding="utf-8")
-    assert text.count("<script") == 2  # the data and the page's own
-    assert text.count("</script") == 2
+    assert text.count("<script") == 3  # the index, one part of the texts and the page's own
+    assert text.count("</script") == 3
     opened = open_page(path)
     page = opened.page
     assert page.locator("h1").inner_text().startswith(name)

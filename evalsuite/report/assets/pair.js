@@ -46,7 +46,13 @@ function browsePairs(data, chosen, down) {
     const values = new FormData(form);
     const [task, kind] = [values.get("task"), kinds[values.get("outcome")]];
     const wanted = values.get("text").trim();
-    const found = wanted ? await data.search(wanted) : null;
+    let found = null;
+    try {
+      if (wanted) found = await data.search(wanted);
+    } catch (error) {
+      if (asked === state.asked) status.textContent = error.message;
+      return;
+    }
     if (asked !== state.asked) return; // something else was chosen meanwhile
     state.shown = data.items.filter(
       (item) =>
@@ -86,10 +92,11 @@ function browsePairs(data, chosen, down) {
       ...two.map((_, i) => node("td", {}, marks[i], " ", answers[i])),
     );
     made.addEventListener("click", () => show(index));
-    data.open(item).then(({ rows, text: read }) => {
+    const fill = ({ rows, text: read }) => {
       question.textContent = asking(read(rows[two[0]].prompt));
       two.forEach((model, i) => (answers[i].textContent = answer(rows[model], read).slice(0, PREVIEW)));
-    });
+    };
+    data.open(item).then(fill, () => (question.textContent = "(not to be opened)")); // opening it says why
     return made;
   }
 
@@ -206,14 +213,24 @@ function browsePairs(data, chosen, down) {
       dialog.querySelector(`.steps [data-step="${by}"]`).disabled = !state.shown[index + by];
     }
     history.replaceState(null, "", address("pair", item));
-    const { rows: every, text: read } = await data.open(item);
+    let opened;
+    try {
+      opened = await data.open(item);
+    } catch (error) {
+      opened = error;
+    }
     if (state.open !== index || state.shown[index] !== item) return; // another one was opened meanwhile
+    if (opened instanceof Error) {
+      content.replaceChildren(node("p", { class: "note", role: "alert" }, opened.message));
+      return;
+    }
+    const { rows: every, text: read } = opened;
     const rows = two.map((model) => every[model]);
     const several = sameChoices(rows) && rows[0].choices.length > 1;
     const sides = two.map((model, i) => own(several ? { ...rows[i], choices: null } : rows[i], model, data.score(item, model), read));
     const links = two.map((model) => {
       const place = [data.models[model], data.tasks[item.t], item.d].map((name) => encodeURIComponent(name)).join("/");
-      return node("a", { href: `#sample=${place}` }, `${data.models[model]}’s sample alone`);
+      return node("a", { href: `${location.href.split("#")[0]}#sample=${place}` }, `${data.models[model]}’s sample alone`);
     });
     content.replaceChildren(
       ...[

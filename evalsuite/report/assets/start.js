@@ -13,9 +13,10 @@ async function start() {
     }
     return;
   }
-  if (samples) browseSamples(data);
-  if (games) browseGames(data);
+  const shown = [samples && browseSamples(data), games && browseGames(data)];
   if (compared) compareModels(data);
+  await Promise.all(shown);
+  performance.mark("ready");
   document.documentElement.dataset.ready = "yes";
 }
 start();
