@@ -114,10 +114,13 @@ function browse(kind) {
   async function show(index) {
     const row = state.shown[index];
     state.open = index;
-    if (!dialog.open) dialog.showModal();
     const head = kind.head(row);
     title.textContent = head.title;
     about.replaceChildren(...head.about);
+    if (!dialog.open) {
+      dialog.showModal();
+      title.focus();
+    }
     dialog.querySelector('.steps [data-step="-1"]').disabled = index <= 0;
     dialog.querySelector('.steps [data-step="1"]').disabled = index >= state.shown.length - 1;
     history.replaceState(null, "", address(row));

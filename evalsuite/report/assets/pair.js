@@ -208,7 +208,10 @@ function browsePairs(data, chosen, down) {
     title.textContent = `${data.tasks[item.t]} ${item.d}`;
     about.textContent = two.map((model) => data.models[model]).join(" and ");
     content.replaceChildren(node("p", { class: "about" }, "Opening …"));
-    if (!dialog.open) dialog.showModal();
+    if (!dialog.open) {
+      dialog.showModal();
+      title.focus();
+    }
     for (const by of [-1, 1]) {
       dialog.querySelector(`.steps [data-step="${by}"]`).disabled = !state.shown[index + by];
     }
