@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -62,10 +63,8 @@ def test_hostile_texts_stay_text_wherever_they_lie(
         for task in ("gsm8k", "arc_easy", TASK):
             for doc, hostile in enumerate(HOSTILE):
                 page.evaluate(f"location.hash = '#sample={encoded(name)}/{encoded(task)}/{doc}'")
-                page.wait_for_function(
-                    f"document.querySelector('#sample-title').textContent.endsWith(' {doc}')"
-                    " && document.querySelector('#sample-body pre')"
-                )
+                page.locator("#sample-title", has_text=re.compile(rf" {doc}$")).wait_for()
+                page.locator("#sample-body pre").first.wait_for(state="attached")
                 shown = page.locator("#sample-body").evaluate("e => e.textContent")
                 if task == "gsm8k" and doc == 0:
                     assert "characters are left out here" in shown
@@ -121,7 +120,7 @@ def test_parts_are_loaded_when_they_are_shown(
     assert loaded() < parts
     words = page.locator("#list tbody tr td:nth-child(5)").nth(2).inner_text()
     opened.filter(task="all", outcome="all", text=words)
-    page.wait_for_function("!document.querySelector('#status').textContent.includes('Searched')")
+    page.locator("#status", has_text=re.compile(r"^\S+ of 2,400 samples\.$")).wait_for()
     assert 0 < len(opened.rows()) < 50
     assert loaded() >= parts  # each part was searched
     opened.filter(text="no such words anywhere")
@@ -152,9 +151,7 @@ def test_a_missing_or_damaged_part_is_said_in_place(
     page.locator("#filters [type=reset]").click()
     page.wait_for_timeout(200)
     page.locator("#list tbody tr").nth(1).click()
-    page.wait_for_function(
-        "document.querySelector('#sample-body').textContent.includes('is damaged')"
-    )
+    page.locator("#sample-body", has_text="is damaged").wait_for()
     own = [line for line in opened.complaints if "Failed to load resource" not in line]
     assert own == []  # the browser's own lines alone: no exception
     opened.complaints.clear()
