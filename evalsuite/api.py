@@ -5,6 +5,7 @@ A thin face over pipeline and leaderboard; decides nothing of its own.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -74,9 +75,11 @@ def compare(
         raise UserError(f"{folder} is a file; name a folder for the outcome with --output")
     write_outputs(result, folder)
     if folder.resolve() in {place.resolve() for place in sides[1]}:
-        from evalsuite.report import update_gate
+        from evalsuite.report import refresh_history, update_gate
 
         update_gate(folder)
+        if problem := refresh_history(folder):
+            warnings.warn(problem, stacklevel=2)
     return result
 
 

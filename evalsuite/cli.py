@@ -105,9 +105,18 @@ def _make_parser() -> argparse.ArgumentParser:
     report = _command(
         parsers, "report", "build report.html again from runs on disk", commands.report
     )
-    report.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="folder of a run")
+    report.add_argument("runs", metavar="RUN", nargs="*", type=Path, help="folder of a run")
     report.add_argument(
         "--output", metavar="DIR", type=Path, help="folder for it; needed for several runs"
+    )
+    report.add_argument(
+        "--single-file", action="store_true", help="all samples in report.html, however many"
+    )
+    report.add_argument(
+        "--history",
+        metavar="DIR",
+        type=Path,
+        help="instead: write index.html of a folder of runs, with trends from run to run",
     )
     report.add_argument("--debug", action="store_true", help="show tracebacks of errors")
 

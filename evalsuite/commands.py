@@ -121,11 +121,16 @@ def judge(options: argparse.Namespace) -> int:
 
 
 def report(options: argparse.Namespace) -> int:
-    from evalsuite.report import build_report
+    from evalsuite.report import build_report, write_history
 
+    if options.history is not None:
+        if options.runs or options.output is not None:
+            raise UserError("--history DIR lists the runs in a folder: name no run beside it")
+        print(write_history(options.history.expanduser()))
+        return 0
     if len(options.runs) > 1 and options.output is None:
         raise UserError("several runs into one report: name its folder with --output")
-    print(build_report(options.runs, options.output))
+    print(build_report(options.runs, options.output, single_file=options.single_file or None))
     return 0
 
 

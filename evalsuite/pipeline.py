@@ -104,7 +104,7 @@ def run(config: RunConfig) -> Outcome:
             },
             {one.plan.spec.name: one.result.served for one in judged},
         )
-        return _finish(
+        outcome = _finish(
             config,
             prepared,
             task_set,
@@ -117,6 +117,8 @@ def run(config: RunConfig) -> Outcome:
             held,
             baseline,
         )
+        _list_run(progress, folder.path)
+        return outcome
 
 
 def default_output(models: Sequence[str]) -> Path:
@@ -196,6 +198,13 @@ def _finish(
     folder.write_manifest({**manifest, "status": PARTIAL if board.failed else FINISHED})
     code = EXIT_PART_FAILED if board.failed else 0
     return Outcome(folder.path, page, board, gate.exit_code if gate else code, gate)
+
+
+def _list_run(progress: Progress, folder: Path) -> None:
+    from evalsuite.report import refresh_history
+
+    if problem := refresh_history(folder):
+        progress.note(f"note: {problem}")
 
 
 def _base_models(prepared: Prepared) -> dict[str, str]:

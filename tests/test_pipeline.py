@@ -54,6 +54,7 @@ def test_a_run_leaves_the_files_of_the_contract(whole: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     wanted = {"report.html", "leaderboard.json", "leaderboard.csv", "manifest.json"}
     wanted |= {"matches.jsonl", "questions.jsonl", "items.json"}
+    wanted |= {"samples.parquet", "matches.parquet"}
     assert names == wanted | {"demo-small", "demo-large"}
     board = json.loads((folder / "leaderboard.json").read_text())
     assert board["schema"] == 1

@@ -112,7 +112,7 @@ def _parts(run: Run) -> Iterator[tuple[str, str, TaskScore]]:
 def _digests(run: Run) -> Mapping[tuple[str, str], Mapping[str, str]]:
     """The SHA-256 of each task's samples files by their place in the run's folder."""
     files = {
-        (model, task): [path for path in run.samples_files(model, task) if path is not None]
+        (model, task): [path for _, path in run.samples_files(model, task)]
         for model, task, _ in _parts(run)
     }
     every = list(dict.fromkeys(path for paths in files.values() for path in paths))

@@ -151,7 +151,7 @@ def build(files: Sequence[Path], features: Any) -> Any:
     with file and line when a file is not JSON, and when a value does not fit its column.
     """
     import datasets
-    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow
 
     rows = [row for file in files for row in _rows(file)]
     columns = (

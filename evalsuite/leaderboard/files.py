@@ -51,14 +51,19 @@ class Run:
         Raises:
             UserError: a line that is no JSON.
         """
-        members = self._members(task)
-        for member, path in zip(members or (task,), self.samples_files(model, task), strict=True):
-            for line in _lines(path, "sample", _object) if path is not None else ():
-                yield {**line, "doc_id": f"{member} {line.get('doc_id')}"} if members else line
+        for member, path in self.samples_files(model, task):
+            for line in _lines(path, "sample", _object):
+                doc = line.get("doc_id")
+                yield {**line, "doc_id": f"{member} {doc}"} if member else line
 
-    def samples_files(self, model: str, task: str) -> tuple[Path | None, ...]:
-        """The files that `samples` reads, one a member of the task; None for one without."""
-        return tuple(self.samples_file(model, one) for one in self._members(task) or (task,))
+    def samples_files(self, model: str, task: str) -> list[tuple[str, Path]]:
+        """(member, file) of a model's task: each member's that has one, or the task's under ""."""
+        known = (self.manifest.get("tasks") or {}).get(task) or {}
+        members = known.get("members") or ()
+        found = [(str(m), self.samples_file(model, m)) for m in members]
+        if not members:
+            found = [("", self.samples_file(model, task))]
+        return [(member, path) for member, path in found if path is not None]
 
     def samples_file(self, model: str, task: str) -> Path | None:
         """Where the samples of a model's task are: the newest file, None without one."""
@@ -101,10 +106,6 @@ class Run:
             UserError: a line that is no answer.
         """
         return dict(_lines(self._folder(model) / "answers.jsonl", "answer", _answer))
-
-    def _members(self, task: str) -> tuple[str, ...]:
-        known = (self.manifest.get("tasks") or {}).get(task) or {}
-        return tuple(known.get("members") or ())
 
     def _folder(self, model: str) -> Path:
         listed = self.manifest.get("models") or ()

@@ -38,6 +38,28 @@ def speed_line(label: str, origin: Origin) -> SpeedLine | None:
     )
 
 
+def judging_cost(run: Run, *, named: bool = False) -> tuple[str, ...]:
+    """What each judge took, in a sentence, and the dollars of all of them.
+
+    A check without a model costs nothing and has no sentence. `named` puts the run's name first.
+    """
+    judging = run.manifest.get("judging") or {}
+    asked = [one for one in judging.get("judges") or () if one.get("model") or one.get("calls")]
+    if not asked:
+        return ()
+    where = f"{run.path.resolve().name}: " if named else ""
+    lines = [
+        f"{where}Judge {one.get('judge')}: {words.plural(int(one.get('calls') or 0), 'call')}, "
+        f"{words.count(one.get('from_store'))} answers from the store, "
+        f"{words.count(one.get('pending'))} games pending."
+        for one in asked
+    ]
+    dollars = judging.get("dollars")
+    if isinstance(dollars, int | float):
+        lines.append(f"{where}Judging cost ${dollars:.2f} in all.")
+    return tuple(lines)
+
+
 def run_facts(run: Run) -> RunFacts:
     """A run's manifest for people; what it doesn't hold is left out."""
     manifest = run.manifest

@@ -61,10 +61,9 @@ def collect_games(
     runs: Sequence[Run],
     origins: Mapping[str, Origin],
     games: Mapping[str, Sequence[Game]],
-    texts: Texts,
     shown: int = SHOWN,
 ) -> GameList:
-    """The comparisons of all leagues, `shown` at most; their texts go into `texts`.
+    """The comparisons of all leagues, `shown` at most, with a table of their texts.
 
     Games of one answer are none.
 
@@ -79,6 +78,7 @@ def collect_games(
     limit = total if total <= shown else max(1, shown // len(pairs))
     models, categories, leagues = _Numbers(), _Numbers(), _Numbers()
     rows: list[dict[str, Any]] = []
+    texts = Texts()
     complete = True
     for (number, _), key in league_keys(runs).items():
         run = runs[number]
@@ -103,6 +103,7 @@ def collect_games(
         "leagues": leagues.names,
         "models": models.names,
         "categories": categories.names,
+        "texts": texts.table,
         "rows": rows,
     }
     return GameList(data, len(rows), _note(len(rows), total, limit, complete))

@@ -26,6 +26,9 @@ def gate_view(run: Run) -> GateView | None:
         headline = str(said["headline"])
         return GateView(
             headline[:1].upper() + headline[1:],
+            level(said),
+            str(said["verdict"] or "can’t be compared"),
+            _worst(said),
             tuple(map(str, said["differences"])),
             tuple(_table(model) for model in said["models"]),
             (*(f"Failed: {part}" for part in said["failed"]), *map(str, said["notes"])),
@@ -35,6 +38,26 @@ def gate_view(run: Run) -> GateView | None:
         raise UserError(
             f"{path}: damaged ({error!r}); compare again, or remove the file"
         ) from error
+
+
+def _worst(said: Mapping[str, Any]) -> str:
+    """'demo-small: starter_qa −5.2': the tasks that have regressed; '' without any."""
+    found = [
+        f"{model['name']}: {line['name']} {_number(line['difference'], sign='+')}"
+        for model in said["models"]
+        for line in (*([model["mean"]] if model["mean"] else ()), *model["lines"])
+        if line["verdict"] == "regressed"
+    ]
+    more = f" and {len(found) - 2} more" if len(found) > 2 else ""
+    return ", ".join(found[:2]) + more
+
+
+def level(said: Mapping[str, Any]) -> str:
+    """How a comparison came out: "bad", "good" or "open", for its colour."""
+    if said.get("verdict") == "regressed":
+        return "bad"
+    good = said.get("verdict") == "no drop beyond the margin" and not said.get("failed")
+    return "good" if good else "open"
 
 
 def _table(model: Mapping[str, Any]) -> tuple[str, tuple[GateRow, ...]]:

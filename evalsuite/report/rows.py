@@ -52,6 +52,7 @@ class Texts:
     """Texts by number, each kept once, long ones without their middle."""
 
     table: list[str] = field(default_factory=list)
+    size: int = 0  # characters
     _numbers: dict[str, int] = field(default_factory=dict)
 
     def add(self, text: str) -> int:
@@ -63,6 +64,7 @@ class Texts:
         number = self._numbers.setdefault(text, len(self.table))
         if number == len(self.table):
             self.table.append(text)
+            self.size += len(text)
         return number
 
 

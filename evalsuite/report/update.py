@@ -17,7 +17,7 @@ from evalsuite.report.html import build_report, template
 # No text of a run can hold such a comment: its "<" is escaped. A template that stands in one is
 # rendered with `page.gate` and nothing else.
 _PART = re.compile(r"(<!--gate: ([\w.]+)-->).*?(<!--/gate-->)", re.DOTALL)
-PARTS = ("gate_link.html.jinja", "gate.html.jinja")
+PARTS = ("gate_link.html.jinja", "gate_line.html.jinja", "gate.html.jinja")
 
 
 def update_gate(folder: Path) -> Path:

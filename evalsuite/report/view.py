@@ -208,9 +208,16 @@ class GateRow:
 
 @dataclass(frozen=True, slots=True)
 class GateView:
-    """What the gate said of this run; `tables` are (model and its verdict, rows)."""
+    """What the gate said of this run; `tables` are (model and its verdict, rows).
+
+    `verdict` and `worst` are for the first screen: "regressed", and which tasks have. `level` is
+    "bad", "good" or "open".
+    """
 
     headline: str
+    level: str
+    verdict: str
+    worst: str
     differences: tuple[str, ...]
     tables: tuple[tuple[str, tuple[GateRow, ...]], ...]
     notes: tuple[str, ...]
@@ -239,4 +246,6 @@ class Page:
     games_note: str
     packed: str  # texts of samples and games, gzip in base64
     evalsuite: str
+    cost: tuple[str, ...] = ()  # what judging took, a sentence a run and judge
+    compared: bool = False  # two models at least stand against each other
     gate: GateView | None = None

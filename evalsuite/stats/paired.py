@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -125,11 +125,52 @@ def mcnemar_midp(better: ArrayLike, worse: ArrayLike) -> Any:
     """
     better, worse = np.asarray(better, np.float64), np.asarray(worse, np.float64)
     both = better + worse
-    return stats.binom.sf(worse, both, 0.5) + 0.5 * stats.binom.pmf(worse, both, 0.5)
+    # P(more) and P(as many or more), halfway. scipy.stats says the same ten times slower.
+    return (special.bdtrc(worse, both, 0.5) + special.bdtrc(worse - 1, both, 0.5)) / 2
 
 
 def _p_drop(mean: Any, stderr: Any, df: Any) -> Any:
     """P(T <= mean / stderr); without any spread 0, 0.5 or 1 by the sign of the mean."""
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(stderr > 0, mean / stderr, np.where(mean == 0, 0.0, np.sign(mean) * np.inf))
-    return stats.t.cdf(t, df)
+    return special.stdtr(df, t)
+
+
+@dataclass(frozen=True, slots=True)
+class TwoSided:
+    """Differences with their intervals and two-sided p values; fields of one shape."""
+
+    mean: Floats
+    low: Floats
+    high: Floats
+    p: Floats
+
+
+def two_sided(means: PairedMeans, level: float = 0.95) -> TwoSided:
+    """What paired differences say when neither side was expected to be the better one.
+
+    Intervals are mean ± t * the careful error, or the usual one where that is larger (differences
+    beyond 1); a p value is twice that of the likelier direction. With a single cluster nothing is
+    known, and the interval is infinite.
+    """
+    error = np.maximum(means.careful, means.stderr)
+    half = special.stdtrit(means.df, 0.5 + level / 2) * error
+    p = 2 * np.minimum(means.p_drop, 1 - means.p_drop)
+    return TwoSided(means.mean, means.mean - half, means.mean + half, np.asarray(p))
+
+
+def weighted_sum(means: PairedMeans, weights: ArrayLike) -> PairedMeans:
+    """The weighted sum of independent differences [..., m] over their last axis.
+
+    Its degrees of freedom are Welch and Satterthwaite's. Its p value is t's with the careful error:
+    the sum of tests that are exact each has no exact test of its own.
+    """
+    share = np.asarray(weights, np.float64)
+    mean = (means.mean * share).sum(-1)
+    variances = (means.stderr * share) ** 2
+    parts = (np.maximum(means.careful, means.stderr) * share) ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        df = np.nan_to_num(parts.sum(-1) ** 2 / (parts**2 / means.df).sum(-1), nan=1.0)
+        careful = np.sqrt(parts.sum(-1))
+        p_drop = np.where(np.isfinite(careful), special.stdtr(df, mean / careful), 0.5)
+    return PairedMeans(mean, np.sqrt(variances.sum(-1)), careful, df, np.asarray(p_drop))

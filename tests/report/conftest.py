@@ -131,7 +131,9 @@ def open_page(chromium: Any) -> Iterator[Any]:
         foreign = [
             url
             for url in opened.requests
-            if url.partition("#")[0] != path.as_uri() and url != "data:,"
+            if url.partition("#")[0] != path.as_uri()
+            and url != "data:,"
+            and not url.startswith(f"{path.parent.as_uri()}/report_data/")
         ]
         assert foreign == []
         assert opened.complaints == []

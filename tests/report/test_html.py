@@ -59,10 +59,10 @@ def test_what_failed_is_said(many_run: Path) -> None:
     assert page.models[-1] == row
 
 
-def test_more_samples_than_fit_say_how_many_there_are(pair_run: Path) -> None:
-    page = build_page([load_run(pair_run)], shown=600)
-    assert page.samples_shown == 600
-    assert page.samples_note.startswith("600 of 2,400 samples are here, the first 50 of each")
+def test_all_samples_are_there(pair_run: Path) -> None:
+    page = build_page([load_run(pair_run)])
+    assert page.samples_shown == 2400
+    assert page.samples_note.startswith("All 2,400 samples are here; as files:")
     assert "samples_<task>_<date>.jsonl" in page.samples_note
 
 

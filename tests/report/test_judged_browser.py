@@ -191,8 +191,8 @@ def test_hostile_texts_stay_text(tmp_path: Path, open_page: Callable[..., Any]) 
     add_games(run, "local:</script><b>judge", 12, say=say)
     path = build_report([run])
     text = path.read_text(encoding="utf-8")
-    assert text.count("<script") == 2  # the data and the page's own
-    assert text.count("</script") == 2
+    assert text.count("<script") == 3  # the index, one part of the texts and the page's own
+    assert text.count("</script") == 3
     page = open_page(path).page
     rows = page.locator("#game-list tbody tr").count()
     assert rows == 15  # every fourth question has two turns

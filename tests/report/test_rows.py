@@ -5,12 +5,18 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evalsuite.leaderboard import Run, aggregate, write_samples
+from evalsuite.leaderboard.merge import merge_runs
+from evalsuite.records import MetricResult, TaskInfo, TaskResult
 from evalsuite.report.rows import TEXT_LIMIT, Row, Texts, make_row
-from evalsuite.report.samples import pack, row_json, task_rows
+from evalsuite.report.samples import Answered, collect, read_items, row_json
+from evalsuite.report.shards import Shards, pack
 
 
 def choice_line(**changes: Any) -> dict[str, Any]:
@@ -35,6 +41,18 @@ def choice_line(**changes: Any) -> dict[str, Any]:
 def row_of(line: dict[str, Any], metric: str) -> tuple[Row, list[str]]:
     texts = Texts()
     return make_row([line], 0, 0, metric, "none", texts), texts.table
+
+
+def run_of(path: Path, lines: Sequence[dict[str, Any]], primary: str) -> Run:
+    """A run of one model and one task on disk."""
+    write_samples(path, "m", "t", "2026-11-23T10-00-00", lines)
+    info = TaskInfo("t", "other", "1", "multiple_choice", 0, primary)
+    metric = MetricResult(primary, 0.5, 0.1, True, "share", None)
+    return Run(path, aggregate([TaskResult("m", info, (metric,), 2, (), 0, 0)], [], ["m"]))
+
+
+def items_of(run: Run, texts: Texts) -> list[list[Answered]]:
+    return list(read_items(*merge_runs([run]), 0, "t", lambda: texts))
 
 
 def test_choices_with_gold_and_pick() -> None:
@@ -63,7 +81,9 @@ def test_choices_in_the_context() -> None:
 
 
 @pytest.mark.parametrize(("acc", "gold"), [(1.0, (0,)), (0.0, (1,)), (None, ())])
-def test_gold_of_choices_in_the_context(acc: float | None, gold: tuple[int, ...]) -> None:
+def test_gold_of_choices_in_the_context(
+    acc: float | None, gold: tuple[int, ...], tmp_path: Path
+) -> None:
     """winogrande's target is the continuation that both share: the score tells which is right."""
     arguments = {
         "gen_args_0": {"arg_0": "so Sarah", "arg_1": " was late."},
@@ -72,8 +92,8 @@ def test_gold_of_choices_in_the_context(acc: float | None, gold: tuple[int, ...]
     line = choice_line(arguments=arguments, target="was late.", acc=acc, metrics=["acc"])
     row, _ = row_of(line, "acc")
     assert (row.gold, row.picked) == (gold, 0)
-    part = task_rows([line], model=0, task=0, primary="acc", limit=1, texts=Texts())
-    assert part.chance == 0.5
+    run = run_of(tmp_path, [line], "acc,none")
+    assert collect(*merge_runs([run]), ["t"], Shards()).chances == {"t": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -96,7 +116,7 @@ def test_mutual_information_asks_twice() -> None:
     assert row.picked == 1
 
 
-def test_filters_of_one_item_become_one_row() -> None:
+def test_filters_of_one_item_become_one_row(tmp_path: Path) -> None:
     line = {
         "doc_id": 0,
         "target": "42",
@@ -108,10 +128,15 @@ def test_filters_of_one_item_become_one_row() -> None:
         line | {"filter": "loose", "filtered_resps": ["42"], "exact_match": 1.0},
         line | {"filter": "strict", "filtered_resps": ["[invalid]"], "exact_match": 0.0},
     ]
+    others = [line | {"doc_id": 1} for line in lines]
+    both = [lines[0], others[0], lines[1], others[1]]  # lm-eval writes filter after filter
+    run = run_of(tmp_path, both, "exact_match,strict")
     texts = Texts()
-    part = task_rows(lines, model=0, task=0, primary="exact_match,strict", limit=9, texts=texts)
-    (row,) = part.rows
-    assert (part.total, part.chance, row.score) == (1, None, 0.0)
+    items = items_of(run, texts)
+    assert [[answered.doc for answered in item] for item in items] == [[0], [1]]
+    row = items[0][0].row
+    assert row.score == 0.0
+    assert collect(*merge_runs([run]), ["t"], Shards()).chances == {}
     assert [texts.table[i] for i in row.answers] == ["about 42 or 43"]
     assert [texts.table[i] for i in row.extracted] == ["[invalid]"]
     assert row.metrics == {"exact_match,loose": 1.0, "exact_match,strict": 0.0}
@@ -133,12 +158,35 @@ def test_one_continuation_and_rolling_text() -> None:
     assert row.score is None
 
 
-def test_limit_chance_and_shared_texts() -> None:
-    lines = [choice_line(doc_id=i) for i in range(10)]
+def test_shared_texts_are_there_once(tmp_path: Path) -> None:
+    run = run_of(tmp_path, [choice_line(doc_id=i) for i in range(10)], "acc,none")
     texts = Texts()
-    part = task_rows(lines, model=0, task=0, primary="acc", limit=3, texts=texts)
-    assert (len(part.rows), part.total, part.chance) == (3, 10, 0.5)
+    assert len(items_of(run, texts)) == 10
     assert len(texts.table) == 4  # prompt, two choices, and the target without its space
+    assert texts.size == sum(map(len, texts.table))
+
+
+def test_the_index_is_small_and_whole(tmp_path: Path) -> None:
+    """Ids as a count when they are 0, 1, 2, …; scores as letters unless too many differ."""
+    for docs, scores, levels in (
+        ([0, 1, 2], [1.0, 0.0, None], 3),
+        ([0, 2, "x"], [0.25, 1.0, 1.0], 3),
+        (list(range(100)), [i / 7 for i in range(99)] + [None], None),
+    ):
+        lines = [
+            choice_line(doc_id=doc, acc=score, metrics=["acc"])
+            for doc, score in zip(docs, scores, strict=True)
+        ]
+        folder = tmp_path / str(docs[1]) / str(len(docs))
+        run = run_of(folder, lines, "acc,none")
+        (its,) = collect(*merge_runs([run]), ["t"], Shards()).data["items"]
+        plain = docs == list(range(len(docs)))
+        assert its["docs"] == (len(docs) if plain else docs)
+        if levels is None:
+            assert its["scores"] == scores
+        else:
+            assert [its["levels"][ord(letter) - 0x30] for letter in its["scores"]] == scores
+            assert len(its["levels"]) == levels
 
 
 def test_long_texts_lose_their_middle_and_say_so() -> None:

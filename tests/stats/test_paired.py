@@ -9,9 +9,12 @@ from scipy import stats
 
 from evalsuite.stats.paired import (
     EXACT_BELOW,
+    PairedMeans,
     mcnemar_midp,
     paired_counts,
     paired_difference,
+    two_sided,
+    weighted_sum,
 )
 
 
@@ -92,3 +95,34 @@ def test_bad_samples_are_refused(bad: object) -> None:
         paired_difference([0.0, 1.0], [1])
     with pytest.raises(ValueError, match="changes"):
         paired_counts(10, 6, 5)
+
+
+def test_two_sided_is_scipys_and_its_interval_is_a_little_wider() -> None:
+    rng = np.random.default_rng(5)
+    old = rng.normal(size=500)
+    new = old + 0.06 + rng.normal(scale=0.5, size=500)
+    found = two_sided(paired_difference(new - old))
+    oracle = stats.ttest_rel(new, old)
+    assert found.p == pytest.approx(oracle.pvalue, rel=1e-9)
+    low, high = oracle.confidence_interval(0.95)
+    assert found.low <= low < found.mean < high <= found.high
+    assert found.high - found.low == pytest.approx(high - low, rel=0.02)
+    turned = two_sided(paired_difference(old - new))
+    assert (turned.p, turned.low) == (pytest.approx(found.p), pytest.approx(-found.high))
+    # Few changes: twice the mid-p of the likelier direction.
+    few = two_sided(paired_difference([1.0] * 9 + [-1.0] * 2 + [0.0] * 50))
+    assert few.p == pytest.approx(2 * mcnemar_midp(2, 9))
+    assert two_sided(paired_difference([0.0] * 50)).p == 1
+
+
+def test_a_weighted_sum_covers_its_truth() -> None:
+    """Two tasks of unequal size and weight: 95 % of the intervals hold the true sum."""
+    rng = np.random.default_rng(8)
+    inside = 0
+    for _ in range(600):
+        parts = [rng.normal(0.1, 1.0, size=40), rng.normal(-0.2, 2.0, size=25)]
+        whole = two_sided(
+            weighted_sum(PairedMeans.stack([paired_difference(p) for p in parts]), [0.7, 0.3])
+        )
+        inside += bool(whole.low <= 0.7 * 0.1 - 0.3 * 0.2 <= whole.high)
+    assert 0.93 < inside / 600 < 0.98

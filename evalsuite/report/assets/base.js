@@ -56,8 +56,7 @@ addEventListener("afterprint", () => opened.forEach((part) => (part.open = false
 
 // ---- packed texts -------------------------------------------------------------------------------
 
-async function unpack(element) {
-  const encoded = element.textContent;
+async function unpack(encoded) {
   let bytes;
   if (Uint8Array.fromBase64) {
     bytes = Uint8Array.fromBase64(encoded);

@@ -2,8 +2,7 @@
 // answers and with what the judge said in each order.
 
 function browseGames(data) {
-  const { texts } = data;
-  const { leagues, models, categories, rows } = data.games;
+  const { leagues, models, categories, texts, rows } = data.games;
   const reference = (row) => leagues[row.l] === "reference" || leagues[row.l].startsWith("reference (");
   const NOT_KEPT = "This text was not kept by the run.";
 
@@ -43,7 +42,7 @@ function browseGames(data) {
     const [league, model, against, category] = ["league", "model", "against", "category"].map(number);
     const kind = values.get("outcome");
     const wanted = values.get("text").trim().toLowerCase();
-    const hits = search(texts, wanted);
+    const hits = holding(texts, wanted);
     const holds = (numbers) => numbers !== null && numbers.some((i) => hits[i]);
     const found = (row) =>
       String(row.q).toLowerCase() === wanted ||
@@ -140,11 +139,18 @@ function browseGames(data) {
     return part(`${names[0]} first, ${names[1]} second`, ...content);
   }
 
-  function fill(row) {
+  function head(row) {
     const turn = row.turn > 1 ? `, turn ${row.turn}` : "";
     const again = row.repeat ? `, repeat ${row.repeat}` : "";
+    return {
+      title: `Question ${row.q}${turn}${again}: ${models[row.a]} against ${models[row.b]}`,
+      about: [`${leagues[row.l]} · ${categories[row.c]} · `, outcome(row)],
+    };
+  }
+
+  function fill(row) {
     const heading = reference(row) ? "Both orders" : "What the judge said, in both orders";
-    const content = [
+    return [
       earlier(row),
       part("Question", kept(last(row.question))),
       row.reference === undefined ? null : part("Reference", text(texts[row.reference])),
@@ -152,11 +158,6 @@ function browseGames(data) {
       node("h3", { class: "orders" }, row.games.length > 1 ? heading : "The one order that was judged"),
       node("div", { class: "two orders" }, ...row.games.map((game) => order(row, game))),
     ];
-    return {
-      title: `Question ${row.q}${turn}${again}: ${models[row.a]} against ${models[row.b]}`,
-      about: [`${leagues[row.l]} · ${categories[row.c]} · `, outcome(row)],
-      content,
-    };
   }
 
   const form = byId("game-filters").elements;
@@ -165,7 +166,11 @@ function browseGames(data) {
   offer(form.against, models);
   offer(form.category, categories);
   form.league.closest("label").hidden = leagues.length < 2;
-  browse({
+  const names = (row) => [
+    ...[leagues[row.l], row.q, row.turn, models[row.a], models[row.b]],
+    ...(row.repeat ? [row.repeat] : []),
+  ];
+  return browse({
     one: "game",
     many: "games",
     what: rows.length === 1 ? "comparison" : "comparisons",
@@ -178,15 +183,14 @@ function browseGames(data) {
       clip((last(row.question) || "").slice(0, PREVIEW)),
       clip(said(row)),
     ],
-    names: (row) => [
-      ...[leagues[row.l], row.q, row.turn, models[row.a], models[row.b]],
-      ...(row.repeat ? [row.repeat] : []),
-    ],
+    names,
+    locate: (wanted) => named(rows, names, wanted),
     narrow: ([league, model, against], fields) => {
       fields.league.value = numbered(leagues, league);
       fields.model.value = numbered(models, model);
       fields.against.value = numbered(models, against);
     },
+    head,
     fill,
   });
 }

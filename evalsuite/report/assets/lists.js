@@ -4,10 +4,14 @@
 //   what       the many in words
 //   rows       all of them
 //   accepts    (values of the filters) -> (row) -> whether the row is to be shown
-//   cells      (row) -> the contents of its five columns; the first becomes its button
+//   cells      (row, full) -> the contents of its five columns; the first becomes its button
 //   names      (row) -> the parts of its link
+//   locate     (parts of a link) -> its row, undefined when there is none
 //   narrow     (parts of a #samples link, fields of the form): sets the filters
-//   fill       (row) -> {title, about, content} of the dialog
+//   head       (row) -> {title, about} of the dialog
+//   fill       (row, full, address) -> its content
+// and, for rows whose texts lie elsewhere (else full is the row itself):
+//   peek, full, search   as data.js's of samples (search is its searchRows); while they are not there `full` is null in cells
 
 const PAGE = 50; // rows on a page of a list
 const PREVIEW = 240; // characters of a text in a list
@@ -23,56 +27,121 @@ function browse(kind) {
   const pager = section.querySelector(".pager");
   const dialog = byId(kind.one);
   const [title, about, content] = ["title", "about", "body"].map((n) => byId(`${kind.one}-${n}`));
-  const state = { shown: [], page: 0, open: -1 };
+  const state = { shown: [], page: 0, open: -1, turn: 0, searched: "" };
+  const peek = kind.peek || ((row) => row);
 
   const address = (row) =>
     `#${kind.one}=` + kind.names(row).map((name) => encodeURIComponent(name)).join("/");
 
-  function refresh() {
-    state.shown = kind.rows.filter(kind.accepts(new FormData(form)));
+  /** What the filters leave; what a search finds comes part by part. */
+  async function refresh() {
+    const turn = ++state.turn;
+    const values = new FormData(form);
+    const rows = kind.rows.filter(kind.accepts(values));
+    const wanted = values.get("text").trim();
     state.page = 0;
-    render();
+    state.searched = "";
+    if (!wanted || !kind.search) {
+      state.shown = rows;
+      return render();
+    }
+    state.shown = [];
+    let drawn = 0;
+    try {
+      for await (const { found, done, total } of kind.search(wanted, rows)) {
+        if (turn !== state.turn) return null; // another search has begun
+        if (found.length) state.shown = state.shown.concat(found).sort((a, b) => a.at - b.at);
+        state.searched = done < total ? ` Searched ${done} of ${total} parts …` : "";
+        if (done === total || performance.now() - drawn > 300) {
+          render();
+          drawn = performance.now();
+        }
+      }
+    } catch (error) {
+      if (turn !== state.turn) return null;
+      state.searched = ` ${error.message}`;
+      render();
+    }
+    return null;
   }
 
+  /** Draws a page of the list; the promise is kept once its texts are there. */
   function render() {
     const { shown } = state;
     const pages = Math.max(1, Math.ceil(shown.length / PAGE));
     const start = state.page * PAGE;
-    body.replaceChildren(
-      ...shown.slice(start, start + PAGE).map((row, i) => {
-        const [first, ...others] = kind.cells(row);
-        const open = node("button", { type: "button" }, first);
-        const made = node("tr", {}, ...[open, ...others].map((cell) => node("td", {}, cell)));
-        made.addEventListener("click", () => show(start + i));
-        return made;
-      }),
-    );
+    const drawn = shown.slice(start, start + PAGE).map((row, i) => {
+      const made = node("tr", {});
+      const fill = (full) => {
+        const [first, ...others] = kind.cells(row, full).map((cell) => node("td", {}, cell));
+        if (made.cells.length) made.replaceChildren(made.cells[0], ...others); // its button may have the focus
+        else {
+          first.replaceChildren(node("button", { type: "button" }, ...first.childNodes));
+          made.append(first, ...others);
+        }
+      };
+      const full = peek(row);
+      fill(full);
+      made.addEventListener("click", () => show(start + i));
+      return { row, made, fill, missing: full === null };
+    });
+    body.replaceChildren(...drawn.map(({ made }) => made));
     const total = kind.rows.length.toLocaleString("en");
     status.textContent =
-      shown.length === kind.rows.length
+      (shown.length === kind.rows.length
         ? `${total} ${kind.what}.`
-        : `${shown.length.toLocaleString("en")} of ${total} ${kind.what}.`;
+        : `${shown.length.toLocaleString("en")} of ${total} ${kind.what}.`) + state.searched;
     pager.hidden = pages === 1;
     pager.querySelector("span").textContent = `Page ${state.page + 1} of ${pages}`;
     pager.querySelector('[data-step="-1"]').disabled = state.page === 0;
     pager.querySelector('[data-step="1"]').disabled = state.page === pages - 1;
+    return complete(drawn.filter(({ missing }) => missing));
   }
 
-  function show(index) {
+  /** Gives rows their texts, one after the other: those that are no longer shown are left. */
+  async function complete(rows) {
+    for (const { row, made, fill } of rows) {
+      if (!made.isConnected) return;
+      try {
+        fill(await kind.full(row));
+      } catch (error) {
+        if (made.isConnected) status.textContent += ` ${error.message}`;
+        return; // the others are likely to lack theirs, too: opening one says so
+      }
+    }
+  }
+
+  async function show(index) {
     const row = state.shown[index];
     state.open = index;
-    if (!dialog.open) dialog.showModal();
-    const its = kind.fill(row, address);
-    title.textContent = its.title;
-    about.replaceChildren(...its.about);
-    content.replaceChildren(...its.content.filter(Boolean));
-    dialog.scrollTop = 0;
-    for (const frame of content.querySelectorAll("[data-from-end]")) {
-      frame.scrollTop = frame.scrollHeight;
+    const head = kind.head(row);
+    title.textContent = head.title;
+    about.replaceChildren(...head.about);
+    if (!dialog.open) {
+      dialog.showModal();
+      title.focus();
     }
     dialog.querySelector('.steps [data-step="-1"]').disabled = index <= 0;
     dialog.querySelector('.steps [data-step="1"]').disabled = index >= state.shown.length - 1;
     history.replaceState(null, "", address(row));
+    let full = peek(row);
+    if (full === null) {
+      content.replaceChildren(node("p", { class: "about" }, "Unpacking …"));
+      try {
+        full = await kind.full(row);
+      } catch (error) {
+        if (state.shown[state.open] === row) {
+          content.replaceChildren(node("p", { class: "note", role: "alert" }, error.message));
+        }
+        return;
+      }
+      if (state.shown[state.open] !== row) return; // another one was opened meanwhile
+    }
+    content.replaceChildren(...kind.fill(row, full, address).filter(Boolean));
+    dialog.scrollTop = 0;
+    for (const frame of content.querySelectorAll("[data-from-end]")) {
+      frame.scrollTop = frame.scrollHeight;
+    }
   }
 
   function step(by) {
@@ -104,15 +173,12 @@ function browse(kind) {
       section.scrollIntoView();
       return;
     }
-    const wanted = (row) => {
-      const its = kind.names(row);
-      return its.length === names.length && its.every((name, i) => String(name) === names[i]);
-    };
-    if (state.shown.findIndex(wanted) < 0) {
+    const wanted = kind.locate(names);
+    if (wanted && !state.shown.includes(wanted)) {
       clear();
       refresh();
     }
-    const index = state.shown.findIndex(wanted);
+    const index = wanted ? state.shown.indexOf(wanted) : -1;
     if (index < 0) {
       status.textContent = `The ${kind.one} ${names.join(" / ")} is not on this page.`;
       section.scrollIntoView();
@@ -151,8 +217,17 @@ function browse(kind) {
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(refresh));
   addEventListener("hashchange", follow);
-  refresh();
+  const first = refresh();
   follow();
+  return first;
+}
+
+/** The row that has these names in its link, among a few. */
+function named(rows, names, wanted) {
+  return rows.find((row) => {
+    const its = names(row);
+    return its.length === wanted.length && its.every((name, i) => String(name) === wanted[i]);
+  });
 }
 
 /** Gives a select its options: numbers that stand for names. */
@@ -167,6 +242,6 @@ function numbered(names, name) {
 }
 
 /** Which texts hold what was searched for; null without a search. Each text is searched once. */
-function search(texts, wanted) {
+function holding(texts, wanted) {
   return wanted ? texts.map((text) => text.toLowerCase().includes(wanted)) : null;
 }

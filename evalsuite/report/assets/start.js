@@ -1,21 +1,22 @@
-// Unpacks the texts and starts the lists that this page has.
+// Waits for the page's data and starts the lists that this page has.
 
 async function start() {
-  const packed = byId("texts");
   const [samples, games] = [byId("samples"), byId("games")].map(
     (section) => section && section.querySelector("form") !== null,
   );
-  if (!samples && !games) return;
-  if (typeof DecompressionStream === "undefined") {
-    for (const status of document.querySelectorAll(".status")) {
+  const compared = byId("compare") !== null;
+  if (!samples && !games && !compared) return;
+  if (!(await data.ready)) {
+    for (const status of document.querySelectorAll(".status, .compare-verdict")) {
       status.textContent =
         "This browser is too old to unpack these texts; they are in the run’s folder.";
     }
     return;
   }
-  const data = await unpack(packed);
-  if (samples) browseSamples(data);
-  if (games) browseGames(data);
+  const shown = [samples && browseSamples(data), games && browseGames(data)];
+  if (compared) compareModels(data);
+  await Promise.all(shown);
+  performance.mark("ready");
   document.documentElement.dataset.ready = "yes";
 }
 start();
