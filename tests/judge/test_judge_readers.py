@@ -82,7 +82,8 @@ def test_deep_json_is_no_verdict() -> None:
     assert all(read(deep, True).verdict == "invalid" for read in READERS.values())
 
 
-@given(st.floats(0, 1), st.floats(0.5, 1))
+# At a half exactly it depends on rounding whether there is a verdict.
+@given(st.floats(0, 1), st.floats(0.501, 1))
 def test_letters_are_weighed_by_their_share_of_both(share: float, mass: float) -> None:
     tokens = [("▁A", mass * share), ("B.", mass * (1 - share)), ("a", 0.9 * (1 - mass))]
     kept = keep_probabilities((t, math.log(p) if p else -math.inf) for t, p in tokens)
