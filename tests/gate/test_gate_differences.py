@@ -127,12 +127,38 @@ def test_a_task_or_a_model_is_missing_without_having_failed(small_run: Any) -> N
     assert evalsuite.compare(before, fewer).differences == ("gsm8k: measured in the baseline only",)
     alone = small_run("alone", models=models[:1])
     assert evalsuite.compare(before, alone).differences == (
-        "other: a model of the baseline that the run does not have",
+        "other: a model of the baseline that the run does not have (it has llama; "
+        "--models NAME=MODEL gives a model the name it had)",
     )
     # More than the baseline has is no obstacle, and is said.
     more = evalsuite.compare(fewer, before)
     assert more.differences == ()
     assert any("no baseline for gsm8k" in note for note in more.notes)
+
+
+def not_a_number(model: str, task: str, sample: Sample) -> Sample:
+    return {**sample, "acc": float("nan")} if task == "piqa" and sample["doc_id"] < 9 else sample
+
+
+def test_a_task_that_lost_its_items_without_an_error_is_no_pass(small_run: Any) -> None:
+    before = small_run("before")
+    broken = small_run("broken", change=not_a_number)
+    assert evalsuite.compare(before, broken).differences == (
+        "piqa: compared item by item in the baseline, but acc is not finite for every item "
+        "in the run",
+    )
+    bare = small_run("bare")
+    for path in bare.glob("*/samples_piqa_*"):
+        path.unlink()
+    assert evalsuite.compare(before, bare).differences == (
+        "piqa: compared item by item in the baseline, but no samples were kept in the run",
+    )
+    # What the baseline never had is named, and no obstacle.
+    back = evalsuite.compare(bare, before)
+    assert back.differences == ()
+    assert [one.reason for one in back.models[0].lines if one.name == "piqa"] == [
+        "no samples were kept"
+    ]
 
 
 def test_single_models_are_compared_whatever_they_are_called(small_run: Any) -> None:
