@@ -138,10 +138,11 @@ def _notes(before: Side, after: Side, lost: int) -> list[str]:
         if old.name != new.name:
             notes.append(f"{new.name} is compared with {old.name}.")
         more = [t for t in (*new.tasks, *new.untested) if t not in {**old.tasks, **old.untested}]
+        more += [f"judge {judge}" for judge in new.games if judge not in old.games]
         if more:
             notes.append(f"{new.name}: no baseline for {', '.join(more)}, so not compared.")
         for judge, opponents in old.games.items():
-            if not set(opponents) & set(new.games.get(judge, {})):
+            if judge in new.games and not set(opponents) & set(new.games[judge]):
                 notes.append(
                     f"{new.name}: the games of judge {judge} are not compared: "
                     "no opponent with the same weights played on both sides."

@@ -51,9 +51,15 @@ def side_differences(
                 "--models NAME=MODEL gives a model the name it had)"
             )
     unjudged = any(f.stage == "judge" for f in (*baseline.failed, *run.failed))
-    played = [judge for before, _ in pairs for judge in before.games]
-    if played and not any(after.games for _, after in pairs) and not unjudged:
-        found.append(f"judge: {played[0]} in {first}, no games in {second}")
+    ours = dict.fromkeys(judge for before, _ in pairs for judge in before.games)
+    theirs = dict.fromkeys(judge for _, after in pairs for judge in after.games)
+    gone = [judge for judge in ours if judge not in theirs]
+    # A judge more than the baseline has is no obstacle; one that an error took is counted apart.
+    excused = unjudged or any(not f.task for f in run.failed)
+    if gone and not (excused and theirs.keys() <= ours.keys()):
+        found.append(
+            f"judge: {', '.join(gone)} in {first}, {', '.join(theirs) or 'no games'} in {second}"
+        )
     by_task: dict[str, list[str]] = {}  # the same difference in several models is said once
     for before, after in pairs:
         for task, items in before.tasks.items():

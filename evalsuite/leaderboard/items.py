@@ -143,11 +143,17 @@ def judged_items(run: Run) -> dict[str, dict[str, dict[str, Items]]]:
             rows = points[model, one.judge, name]
             rows.setdefault(key[:KEY_LENGTH], []).append(own)
     protocol: dict[str, dict[str, str]] = {}
+    words = {
+        one.get("judge"): str(one.get("prompts_sha256") or "")
+        for one in (run.manifest.get("judging") or {}).get("judges") or ()
+    }
     for judge in dict.fromkeys(game.judge for game in games):
         its = [game for game in games if game.judge == judge]
         protocol[judge] = {
             "judge's model": ", ".join(sorted({game.served for game in its if game.served})),
             "judge's preset": ", ".join(sorted({game.preset for game in its})),
+            # A preset's name says nothing of its words, least of all one read from a file.
+            "judge's prompts": words.get(judge, "")[:12],
         }
     found: dict[str, dict[str, dict[str, Items]]] = {}
     for (model, judge, opponent), rows in points.items():
