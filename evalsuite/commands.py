@@ -76,17 +76,28 @@ def _announce(result: GateResult) -> None:
 
     for line in terminal_lines(result):
         print(line)
-    append_step_summary(result)
+    try:
+        append_step_summary(result)
+    except UserError as error:
+        if not result.exit_code:
+            raise
+        # What the comparison came to counts before a page that can't be written.
+        print(f"evalsuite: {error}", file=sys.stderr)
 
 
 def baseline(options: argparse.Namespace) -> int:
     from evalsuite.gate import NotComparableError, load_side, write_baseline
+    from evalsuite.gate.escape import one_line
 
     try:
         side = load_side(options.runs)
     except NotComparableError as error:
         raise UserError(f"these runs can't be pooled into one baseline: {error}") from error
     write_baseline(side, options.file)
+    for one in side.failed:
+        where = ", ".join(part for part in (one.model, one.task, one.stage) if part)
+        said = f"note: {where} failed in the run and is not in the baseline"
+        print(one_line(said), file=sys.stderr)
     print(options.file)
     return 0
 

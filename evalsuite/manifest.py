@@ -90,12 +90,14 @@ def about_given(given: GivenAnswers) -> dict[str, Any]:
 
 
 def _judging(one: Judged) -> dict[str, Any]:
-    spec, result = one.plan.spec, one.result
+    spec, preset, result = one.plan.spec, one.plan.preset, one.result
     return {
         "judge": spec.name,
         "model": spec.model,
         "endpoint": spec.endpoint,
         "served": list(result.served),
+        "preset": preset.name if preset else "",
+        "prompts_sha256": preset.template_hash if preset else "",
         "games": len(result.games),
         "pending": result.pending,
         "calls": result.calls,

@@ -9,13 +9,14 @@ from evalsuite.gate.outputs import (
     terminal_lines,
     write_outputs,
 )
-from evalsuite.gate.records import GateResult, Line, ModelGate, Side
+from evalsuite.gate.records import GateResult, Line, ModelGate, ModelSide, Side
 from evalsuite.gate.sides import NotComparableError, load_side, pool, run_side
 
 __all__ = [
     "GateResult",
     "Line",
     "ModelGate",
+    "ModelSide",
     "NotComparableError",
     "Side",
     "append_step_summary",

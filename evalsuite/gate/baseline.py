@@ -18,16 +18,28 @@ from evalsuite.records import Failure, UserError
 
 FORMAT = "evalsuite baseline"
 SCHEMA = 1
+_HEAD = 4096  # bytes in which a baseline says that it is one
 
 
 def write_baseline(side: Side, path: Path) -> None:
     """Writes a side as a baseline file.
 
     Raises:
-        UserError: `path` is a folder, or the file can't be written.
+        UserError: `path` is a folder or another's file, the side holds nothing to compare with, or
+            the file can't be written.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file for the baseline")
+    if not any(model.tasks or model.games for model in side.models):
+        raise UserError(f"{side.label}: no task or game to compare later runs with")
+    try:
+        # A damaged baseline may be written again: its first lines say what it was meant to be.
+        head = path.read_bytes()[:_HEAD] if path.exists() else b""
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: can't be written ({error.strerror})") from error
+    if head and FORMAT.encode() not in head:
+        raise UserError(f"{path} is there and no baseline; name another file")
     content = {
         "format": FORMAT,
         "schema": SCHEMA,
@@ -49,10 +61,6 @@ def write_baseline(side: Side, path: Path) -> None:
         # What an error says may hold any text; that something failed is all a baseline needs.
         "failed": [[f.model, f.task, f.stage] for f in side.failed],
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{path.parent}: can't be made ({error.strerror})") from error
     write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -63,7 +71,9 @@ def read_baseline(path: Path) -> Side:
         UserError: it can't be read, is no baseline, or one of another version.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except RecursionError as error:
+        raise UserError(f"{path}: can't be read as a baseline (nested too deeply)") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: can't be read as a baseline ({error})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -80,8 +90,13 @@ def read_baseline(path: Path) -> Side:
         models = tuple(_model(entry) for entry in content["models"])
         failed = tuple(Failure(m, t, s, "failed") for m, t, s in content["failed"])
         settings = {str(k): str(v) for k, v in content["settings"].items()}
-        return Side(str(content["label"]), models, settings, failed, int(content["runs"]))
-    except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+        runs = content["runs"]
+        if not isinstance(runs, int) or runs < 1:
+            raise ValueError(f"of {runs!r} runs")
+        if len({model.name for model in models}) < len(models):
+            raise ValueError("a model stands in it twice")
+        return Side(str(content["label"]), models, settings, failed, runs)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, zlib.error) as error:
         raise UserError(f"{path}: a damaged baseline ({error!r}); write it again") from error
 
 

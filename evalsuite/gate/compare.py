@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evalsuite.gate.differences import missing, model_pairs, side_differences
+from evalsuite.gate.escape import one_line
 from evalsuite.gate.records import (
     EXIT_FINE,
     EXIT_NOT_COMPARABLE,
@@ -125,8 +126,9 @@ def check_critical(before: Side, critical: Sequence[str]) -> None:
     unknown = [name for name in critical if name not in known]
     if unknown:
         raise UserError(
-            f"--critical {unknown[0]}: the baseline has no such task; "
-            f"it has {', '.join(sorted(known)) or 'none'}"
+            # One line: a task's name must not end up as a command in a CI's log.
+            f"--critical {one_line(unknown[0], 100)}: the baseline has no such task; "
+            f"it has {one_line(', '.join(sorted(known)), 2000) or 'none'}"
         )
 
 
@@ -136,10 +138,11 @@ def _notes(before: Side, after: Side, lost: int) -> list[str]:
         if old.name != new.name:
             notes.append(f"{new.name} is compared with {old.name}.")
         more = [t for t in (*new.tasks, *new.untested) if t not in {**old.tasks, **old.untested}]
+        more += [f"judge {judge}" for judge in new.games if judge not in old.games]
         if more:
             notes.append(f"{new.name}: no baseline for {', '.join(more)}, so not compared.")
         for judge, opponents in old.games.items():
-            if not set(opponents) & set(new.games.get(judge, {})):
+            if judge in new.games and not set(opponents) & set(new.games[judge]):
                 notes.append(
                     f"{new.name}: the games of judge {judge} are not compared: "
                     "no opponent with the same weights played on both sides."

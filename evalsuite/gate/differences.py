@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from evalsuite.gate.records import ModelSide, Side
-from evalsuite.leaderboard.items import Items
+from evalsuite.leaderboard.items import NOT_A_MEAN, Items
 
 Pairs = tuple[tuple[ModelSide, ModelSide], ...]
 
@@ -46,20 +46,33 @@ def side_differences(
     paired = {before.name for before, _ in pairs}
     for model in baseline.models:
         if model.name not in paired and not has_failed(run, model.name):
-            found.append(f"{model.name}: a model of {first} that {second} does not have")
+            found.append(
+                f"{model.name}: a model of {first} that {second} does not have ({_named(run)}; "
+                "--models NAME=MODEL gives a model the name it had)"
+            )
     unjudged = any(f.stage == "judge" for f in (*baseline.failed, *run.failed))
-    played = [judge for before, _ in pairs for judge in before.games]
-    if played and not any(after.games for _, after in pairs) and not unjudged:
-        found.append(f"judge: {played[0]} in {first}, no games in {second}")
+    ours = dict.fromkeys(judge for before, _ in pairs for judge in before.games)
+    theirs = dict.fromkeys(judge for _, after in pairs for judge in after.games)
+    gone = [judge for judge in ours if judge not in theirs]
+    # A judge more than the baseline has is no obstacle; one that an error took is counted apart.
+    excused = unjudged or any(not f.task for f in run.failed)
+    if gone and not (excused and theirs.keys() <= ours.keys()):
+        found.append(
+            f"judge: {', '.join(gone)} in {first}, {', '.join(theirs) or 'no games'} in {second}"
+        )
     by_task: dict[str, list[str]] = {}  # the same difference in several models is said once
     for before, after in pairs:
         for task, items in before.tasks.items():
             if task in after.tasks:
                 said = items_differences(items, after.tasks[task], first, second)
-            elif task in after.untested or has_failed(run, after.name, task):
+            elif has_failed(run, after.name, task):
+                said = []
+            elif task not in after.untested:
+                said = [f"measured in {first} only"]
+            elif after.untested[task].endswith(NOT_A_MEAN):
                 said = []
             else:
-                said = [f"measured in {first} only"]
+                said = [f"compared item by item in {first}, but {after.untested[task]} in {second}"]
             for one in said:
                 by_task.setdefault(f"{task}: {one}", []).append(after.name)
         for judge, opponents in before.games.items():
@@ -79,6 +92,8 @@ def items_differences(
 ) -> list[str]:
     """What differs in how a task was measured."""
     found = []
+    if (before.unit, before.higher_is_better) != (after.unit, after.higher_is_better):
+        found.append(f"unit: {_unit(before)} in {first}, {_unit(after)} in {second}")
     left = np.setdiff1d(before.keys, after.keys, assume_unique=True).size
     right = np.setdiff1d(after.keys, before.keys, assume_unique=True).size
     if left or right:
@@ -92,6 +107,14 @@ def items_differences(
         elif not left and not right:  # digests are over all items: other items, other digests
             found.append(_DIGESTS[name])
     return found
+
+
+def _unit(items: Items) -> str:
+    return f"{items.unit} ({'higher' if items.higher_is_better else 'lower'} is better)"
+
+
+def _named(side: Side) -> str:
+    return f"it has {', '.join(model.name for model in side.models) or 'none'}"
 
 
 def has_failed(side: Side, model: str, task: str = "") -> bool:

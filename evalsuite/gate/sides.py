@@ -66,11 +66,7 @@ def run_side(run: Run) -> Side:
             else:
                 tasks[task] = items
         models.append(ModelSide(model.name, tasks, games.get(model.name, {}), untested))
-    judge = str((run.manifest.get("judging") or {}).get("judge") or "")
-    settings = {
-        "lm-eval": str((run.manifest.get("versions") or {}).get("lm_eval", "")),
-        "judge": judge if games else "",
-    }
+    settings = {"lm-eval": str((run.manifest.get("versions") or {}).get("lm_eval", ""))}
     label = run.path.resolve().name
     return Side(label, tuple(models), settings, run.leaderboard.failed)
 

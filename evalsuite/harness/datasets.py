@@ -283,11 +283,15 @@ def _checked(
     path: str, original: Callable[..., Any], where: str, name: str | None, options: Mapping
 ) -> Any:
     """datasets' reader for local files: kept off the network, in a private cache."""
+    from datasets.exceptions import DatasetsError
+
     try:
         with _offline():
             return original(where, name, **{"cache_dir": _private_cache(), **options})
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"The data set {path} can't be read: {_first_line(error)}.") from error
+    except (DatasetsError, OSError, ValueError, TypeError, RuntimeError, StopIteration) as error:
+        # Files without a row end in a bare StopIteration, which has no words.
+        why = _first_line(error) if str(error) else "it holds no row"
+        raise UserError(f"The data set {path} can't be read: {why}.") from error
 
 
 def _hub(path: str, name: str | None, original: Callable[..., Any], options: Mapping) -> Any:

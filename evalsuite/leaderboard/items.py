@@ -22,6 +22,7 @@ from evalsuite.leaderboard.judges import Outcome, decide
 from evalsuite.records import TaskScore
 
 KEY_LENGTH = 14  # hexadecimal digits: two of a million items share one once in 140,000 runs
+NOT_A_MEAN = "is not a mean over items"  # the metric's nature, and nothing amiss
 # The fields under which data sets keep the text that several questions are about.
 PASSAGES = ("passage", "article", "context", "paragraph", "story")
 _POINTS: Mapping[Outcome, float] = {"a": 1.0, "tie": 0.5, "b": 0.0, "invalid": math.nan}
@@ -62,7 +63,7 @@ def task_items(run: Run, model: str, task: str, score: TaskScore) -> Items | str
     known = _known(run, task)
     members = known.get("members") or ()
     seen: Counter[str] = Counter()
-    rows: list[tuple[str, float, str, str, str, str]] = []
+    rows: list[tuple[str, float, str, str, str, str, bool]] = []
     for sample in run.samples(model, task):
         if str(sample.get("filter", "none")) != (wanted or "none"):
             continue
@@ -82,17 +83,19 @@ def task_items(run: Run, model: str, task: str, score: TaskScore) -> Items | str
                 prompt,
                 str(sample.get("target_hash", sample.get("target", ""))),
                 decoding,
+                lost,
             )
         )
     if not rows:
         return "no samples were kept"
     rows.sort(key=lambda row: row[0])
     scores = np.array([row[1] for row in rows])
-    if not np.isfinite(scores[~np.isnan(scores)]).all():
+    # Only an error loses an item: a metric that is no number says something of the model.
+    if not np.isfinite(scores[[not row[6] for row in rows]]).all():
         return f"{score.primary} is not finite for every item"
     its = score.metrics[score.primary]
     if its.unit != "share" and not _is_mean(its.value, scores):
-        return f"{score.primary} is not a mean over items"
+        return f"{score.primary} {NOT_A_MEAN}"
     asked = {
         "metric": score.primary,
         "metric version": str(known.get("version", "")),
@@ -140,11 +143,17 @@ def judged_items(run: Run) -> dict[str, dict[str, dict[str, Items]]]:
             rows = points[model, one.judge, name]
             rows.setdefault(key[:KEY_LENGTH], []).append(own)
     protocol: dict[str, dict[str, str]] = {}
+    words = {
+        one.get("judge"): str(one.get("prompts_sha256") or "")
+        for one in (run.manifest.get("judging") or {}).get("judges") or ()
+    }
     for judge in dict.fromkeys(game.judge for game in games):
         its = [game for game in games if game.judge == judge]
         protocol[judge] = {
             "judge's model": ", ".join(sorted({game.served for game in its if game.served})),
             "judge's preset": ", ".join(sorted({game.preset for game in its})),
+            # A preset's name says nothing of its words, least of all one read from a file.
+            "judge's prompts": words.get(judge, "")[:12],
         }
     found: dict[str, dict[str, dict[str, Items]]] = {}
     for (model, judge, opponent), rows in points.items():

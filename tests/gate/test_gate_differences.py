@@ -93,6 +93,40 @@ def test_another_judge_or_its_model_differs(small_run: Any) -> None:
     )
 
 
+def test_the_judges_prompts_count_by_their_content(small_run: Any) -> None:
+    models = [("llama", 0.7), ("other", 0.5)]
+    runs = [add_games(small_run(n, models=models), "gpt-4", 8) for n in ("before", "after")]
+    for run, digest in zip(runs, ("a" * 64, "b" * 64), strict=True):
+        judges = [{"judge": "gpt-4", "preset": "pair-v2", "prompts_sha256": digest}]
+        change_manifest(run, lambda m, its=judges: m.update(judging={"judges": its}))
+    assert evalsuite.compare(*runs).differences == (
+        "judge gpt-4: judge's prompts: aaaaaaaaaaaa in the baseline, bbbbbbbbbbbb in the run",
+    )
+
+
+def test_a_judge_more_is_no_obstacle_and_one_less_is(small_run: Any) -> None:
+    models = [("llama", 0.7), ("other", 0.5)]
+    one = add_games(small_run("one", models=models), "gpt-4", 12)
+    two = add_games(small_run("two", models=models), "gpt-4", 12)
+    games = (two / "matches.jsonl").read_text()
+    (two / "matches.jsonl").write_text(games + games.replace('"gpt-4"', '"reference"'))
+    result = evalsuite.compare(one, two)
+    assert result.differences == ()
+    assert "llama: no baseline for judge reference, so not compared." in result.notes
+    assert [line.name for line in result.models[0].lines if line.kind == "judge"] == ["gpt-4"]
+    assert evalsuite.compare(two, one).differences == (
+        "judge: reference in the baseline, gpt-4 in the run",
+    )
+
+
+def test_games_without_an_opponent_that_failed_are_counted_apart(small_run: Any) -> None:
+    models = [("llama", 0.7), ("other", 0.5)]
+    before = add_games(small_run("before", models=models), "gpt-4", 12)
+    failure = Failure("other", "", "load", "boom")
+    result = evalsuite.compare(before, small_run("alone", models=models[:1], failures=[failure]))
+    assert (result.differences, result.exit_code) == ((), 4)
+
+
 def test_games_that_were_not_played(small_run: Any) -> None:
     models = [("llama", 0.7), ("other", 0.5)]
     before = add_games(small_run("before", models=models), "gpt-4", 12)
@@ -127,12 +161,38 @@ def test_a_task_or_a_model_is_missing_without_having_failed(small_run: Any) -> N
     assert evalsuite.compare(before, fewer).differences == ("gsm8k: measured in the baseline only",)
     alone = small_run("alone", models=models[:1])
     assert evalsuite.compare(before, alone).differences == (
-        "other: a model of the baseline that the run does not have",
+        "other: a model of the baseline that the run does not have (it has llama; "
+        "--models NAME=MODEL gives a model the name it had)",
     )
     # More than the baseline has is no obstacle, and is said.
     more = evalsuite.compare(fewer, before)
     assert more.differences == ()
     assert any("no baseline for gsm8k" in note for note in more.notes)
+
+
+def not_a_number(model: str, task: str, sample: Sample) -> Sample:
+    return {**sample, "acc": float("nan")} if task == "piqa" and sample["doc_id"] < 9 else sample
+
+
+def test_a_task_that_lost_its_items_without_an_error_is_no_pass(small_run: Any) -> None:
+    before = small_run("before")
+    broken = small_run("broken", change=not_a_number)
+    assert evalsuite.compare(before, broken).differences == (
+        "piqa: compared item by item in the baseline, but acc is not finite for every item "
+        "in the run",
+    )
+    bare = small_run("bare")
+    for path in bare.glob("*/samples_piqa_*"):
+        path.unlink()
+    assert evalsuite.compare(before, bare).differences == (
+        "piqa: compared item by item in the baseline, but no samples were kept in the run",
+    )
+    # What the baseline never had is named, and no obstacle.
+    back = evalsuite.compare(bare, before)
+    assert back.differences == ()
+    assert [one.reason for one in back.models[0].lines if one.name == "piqa"] == [
+        "no samples were kept"
+    ]
 
 
 def test_single_models_are_compared_whatever_they_are_called(small_run: Any) -> None:

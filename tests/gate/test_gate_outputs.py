@@ -10,18 +10,28 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
 import evalsuite
 from evalsuite import pipeline
 from evalsuite.cli import main
-from evalsuite.gate import GateResult, append_step_summary, terminal_lines, write_outputs
+from evalsuite.gate import (
+    GateResult,
+    ModelSide,
+    Side,
+    append_step_summary,
+    check_critical,
+    terminal_lines,
+    write_outputs,
+)
 from evalsuite.gate.escape import command_message, command_property, markdown, one_line, xml_text
 from evalsuite.gate.junit import to_junit
 from evalsuite.gate.outputs import error_lines
 from evalsuite.gate.summary import to_markdown
-from evalsuite.records import Failure, Leaderboard
+from evalsuite.leaderboard.items import Items
+from evalsuite.records import Failure, Leaderboard, UserError
 from evalsuite.report import build_report, update_gate
 
 HOSTILE = (
@@ -196,6 +206,28 @@ def test_the_files_can_be_written_again_and_are_the_same(
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     said = json.loads((tmp_path / "a" / "gate.json").read_text())
     assert said["exit_code"] == 1
+
+
+def test_a_summary_that_cannot_be_written_hides_no_regression(
+    small_run: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before, after = small_run("before"), small_run("after", models=[("llama", 0.1)])
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "nowhere" / "summary"))
+    assert main(["compare", str(before), str(after)]) == 1
+    assert "GITHUB_STEP_SUMMARY" in capsys.readouterr().err
+    assert main(["compare", str(before), str(before)]) == 4
+
+
+def test_a_critical_task_that_is_unknown_is_told_in_one_line(regressed: GateResult) -> None:
+    items = Items(np.array(["00"]), np.array([1.0]), None, {})
+    side = Side("s", (ModelSide("m", {"\n::error::pwn\r##[error]x": items}),), {})
+    with pytest.raises(UserError, match="--critical gsm9k") as told:
+        check_critical(side, ["gsm9k"])
+    assert not set("\r\n") & set(str(told.value))
+    assert "##[" not in str(told.value)
 
 
 def test_the_page_of_a_compared_run_has_the_verdict(small_run: Any) -> None:

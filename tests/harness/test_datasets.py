@@ -136,6 +136,10 @@ def test_a_task_finds_the_files_beside_it(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "rows.json").unlink()
     with pytest.raises(UserError, match=r"data file .*rows\.json is missing"):
         load_tasks(resolve([str(path)]))
+    # What datasets itself reads, for it is no .json, and can't.
+    path.write_text(path.read_text().replace("rows.json", "own.yaml"))
+    with pytest.raises(UserError, match=r"data set json can't be read: "):
+        load_tasks(resolve([str(path)]))
 
 
 def test_the_wrapper_is_gone_afterwards(benchmarks: Path) -> None:
