@@ -17,12 +17,13 @@ import evalsuite
 from evalsuite import pipeline
 from evalsuite.cli import main
 from evalsuite.gate import GateResult, append_step_summary, terminal_lines, write_outputs
-from evalsuite.gate.escape import command_message, command_property, markdown, one_line, xml_text
+from evalsuite.gate.escape import command_message, command_property, markdown, xml_text
 from evalsuite.gate.junit import to_junit
 from evalsuite.gate.outputs import error_lines
 from evalsuite.gate.summary import to_markdown
 from evalsuite.records import Failure, Leaderboard
 from evalsuite.report import build_report, update_gate
+from evalsuite.terminal import one_line
 
 HOSTILE = (
     "a%0Ab",
