@@ -20,7 +20,7 @@ from evalsuite.judge.matches import within_games
 from evalsuite.judge.prices import token_counter
 from evalsuite.judge.records import Match
 from evalsuite.judge.table import Table
-from evalsuite.leaderboard.judges import decide
+from evalsuite.leaderboard.decisions import decide
 from evalsuite.records import Game, UserError
 from evalsuite.stats.matchmaking import choose_pairs, round_sizes
 from evalsuite.store.choices import Choices

@@ -24,7 +24,8 @@ from evalsuite.judge import (
     with_fastchat_prompts,
 )
 from evalsuite.judge.prices import load_prices
-from evalsuite.leaderboard.judges import decide, judge_summary
+from evalsuite.leaderboard.decisions import decide
+from evalsuite.leaderboard.judges import judge_summary
 from evalsuite.records import Game, UserError
 
 MODELS = ("good", "fair", "poor")
