@@ -275,7 +275,7 @@ def estimate_answered(
     # A run's own judgments are all that a --refresh would see, and a plan belongs to no run.
     judgments = Judgments(store, "", refresh=config.refresh)
     known = estimate_calls(calls, judgments, spec, preset, 1 + Rules().invalid_retries)
-    return replace(known, basis=f"measured on the answers in the store: {known.basis}")
+    return replace(known, basis=f"measured on the answers: {known.basis}")
 
 
 def chosen_preset(config: RunConfig) -> Preset:

@@ -145,6 +145,17 @@ def test_a_model_that_changes_is_told_where_the_run_is_watched(
     assert "judge-0002" in said
 
 
+def test_labels_of_other_models_are_told_where_the_run_is_watched(
+    files: Files, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = files.folder / "labels.jsonl"
+    labels.write_text('{"question_id": 0, "turn": 1, "a": "x", "b": "nobody", "winner": "x"}')
+    with JudgeServer() as server:
+        judge = f"openai:j@{server.url}"
+        assert files.call("run", judge, "--judge-labels", str(labels)) == 0
+    assert "1 of 1 labels are of no comparison" in capsys.readouterr().err
+
+
 def test_a_reply_in_parts_is_read(files: Files) -> None:
     """Some servers give content as a list of texts, as the protocol allows in what is sent."""
     with JudgeServer(choose=lambda *_: "parts") as server:
