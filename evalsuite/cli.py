@@ -17,6 +17,7 @@ from evalsuite import __version__, commands
 from evalsuite.config import RunConfig
 from evalsuite.flags import is_list, value_type
 from evalsuite.records import UserError
+from evalsuite.terminal import harmless, one_line
 
 EXIT_INTERRUPTED = 130
 
@@ -43,7 +44,7 @@ class _Parser(argparse.ArgumentParser):
     """Bad usage is one line with what to do, not the whole usage text."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(2, f"{one_line(f'{self.prog}: {message}', 2000)}; see {self.prog} --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         if debug:
             raise
-        print(f"evalsuite: {error}", file=sys.stderr)
+        print(harmless(f"evalsuite: {error}"), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         if debug:

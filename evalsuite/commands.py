@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from evalsuite.config import RunConfig
 from evalsuite.flags import make_config, read_config_file
 from evalsuite.records import UserError
+from evalsuite.terminal import harmless, one_line
 
 if TYPE_CHECKING:
     from evalsuite.gate import GateResult
@@ -37,7 +38,6 @@ def config_of(options: argparse.Namespace) -> RunConfig:
 
 def run(options: argparse.Namespace) -> int:
     config = config_of(options)
-    from evalsuite.gate.escape import one_line
     from evalsuite.pipeline import run
 
     outcome = run(config)
@@ -87,7 +87,6 @@ def _announce(result: GateResult) -> None:
 
 def baseline(options: argparse.Namespace) -> int:
     from evalsuite.gate import NotComparableError, load_side, write_baseline
-    from evalsuite.gate.escape import one_line
 
     try:
         side = load_side(options.runs)
@@ -106,7 +105,7 @@ def plan(options: argparse.Namespace) -> int:
     config = config_of(options)
     from evalsuite.plan import describe, plan
 
-    print(describe(plan(config)))
+    print(harmless(describe(plan(config))))
     return 0
 
 
@@ -121,11 +120,10 @@ def judge(options: argparse.Namespace) -> int:
 
     outcome = audit_judges(config)
     for one in outcome.judges:
-        print("\n".join(one.lines))
+        print(harmless("\n".join(one.lines)))
         if one.missing:
-            print(
-                f"failed: {one.name}: {one.missing} games are missing: {one.why}", file=sys.stderr
-            )
+            failed = f"failed: {one.name}: {one.missing} games are missing: {one.why}"
+            print(one_line(failed, 2000), file=sys.stderr)
     if outcome.folder is not None:
         print(outcome.folder / "audit.json")
     return outcome.exit_code
@@ -153,7 +151,7 @@ def import_(options: argparse.Namespace) -> int:
         options.format, options.path.expanduser(), options.output.expanduser(), labels
     )
     for note in done.notes:
-        print(f"note: {note}", file=sys.stderr)
+        print(one_line(f"note: {note}", 2000), file=sys.stderr)
     print(done.report)
     return 0
 

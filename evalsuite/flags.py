@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -74,6 +75,8 @@ def _checked(flag: dataclasses.Field[Any], value: Any, source: str) -> Any:
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         wanted = _WANTED[kind]
         raise UserError(f"{source}: {name} takes {wanted}, not {value!r}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{source}: {name} takes {_WANTED[kind]}, not {value}")
     minimum, choices = flag.metadata["minimum"], flag.metadata["choices"]
     if minimum is not None and value < minimum:
         raise UserError(f"{source}: {name} must be {minimum} or more, not {value}")

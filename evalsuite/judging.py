@@ -45,6 +45,7 @@ from evalsuite.judge import (
     with_fastchat_prompts,
 )
 from evalsuite.judge.answers import Asker, Sampling
+from evalsuite.judge_flags import check_league, check_words
 from evalsuite.loading import check_folder
 from evalsuite.models import (
     ChatTemplate,
@@ -96,6 +97,12 @@ class JudgePlan:
         return 2 if self.preset is None else self.preset.answers
 
 
+def too_few(plan: JudgePlan) -> str:
+    """Why a judge that was named plays nothing."""
+    alone = "; --judge-preset score judges one model" if plan.spec.kind != "reference" else ""
+    return f"--judge {plan.spec.name} judges nothing: fewer than two models answered{alone}"
+
+
 def prepare_judges(
     config: RunConfig, models: Sequence[ModelSpec], *, spends: bool = True
 ) -> tuple[tuple[JudgePlan, ...], tuple[GivenAnswers, ...]]:
@@ -120,7 +127,7 @@ def prepare_judges(
     sampling(config)  # mistakes in these are told now, whoever judges
     chosen_preset(config)
     specs = [_resolve(name, config, models) for name in names]
-    _check_words(config, specs)
+    check_words(config, specs)
     path = config.judge_questions
     asked = read_questions(
         path or _default_questions(config, models), path and references_beside(path)
@@ -153,11 +160,7 @@ def _plan(
     if there < preset.answers:
         return JudgePlan(spec)
     preset.check(questions)
-    if config.judge_games is not None and preset.alone:
-        raise UserError(
-            f"--judge-games: the preset {preset.name} reads each answer alone, so there are no "
-            "games to choose among; leave one of the two out"
-        )
+    check_league(config, preset, there)
     if spends and config.judge_batch:
         check_batches(spec)
     if spends and spec.paid and config.budget is None and not sys.stdin.isatty():
@@ -167,26 +170,6 @@ def _plan(
         reach_judge(spec)
     local = local_judge(spec, config) if spec.kind == "local" else None
     return JudgePlan(spec, questions, local, preset)
-
-
-def _check_words(config: RunConfig, specs: Sequence[JudgeSpec]) -> None:
-    """Refuses flags on how a language model judges where none does."""
-    if {spec.kind for spec in specs} != {"reference"}:
-        return
-    if config.judge_games is not None:
-        raise UserError(
-            "--judge-games: references decide at no cost, so all games are played; leave it out, "
-            "or name a judge with --judge"
-        )
-    for given, flag in (
-        (config.judge_preset != "pairwise", "--judge-preset"),
-        (config.judge_prompts is not None, "--judge-prompts"),
-    ):
-        if given:
-            raise UserError(
-                f"{flag} says how a language model judges, and --judge reference asks none; "
-                "name one with --judge"
-            )
 
 
 def measured_of(
@@ -292,7 +275,7 @@ def estimate_answered(
     # A run's own judgments are all that a --refresh would see, and a plan belongs to no run.
     judgments = Judgments(store, "", refresh=config.refresh)
     known = estimate_calls(calls, judgments, spec, preset, 1 + Rules().invalid_retries)
-    return replace(known, basis=f"measured on the answers in the store: {known.basis}")
+    return replace(known, basis=f"measured on the answers: {known.basis}")
 
 
 def chosen_preset(config: RunConfig) -> Preset:

@@ -116,6 +116,7 @@ def run(config: RunConfig) -> Outcome:
             began,
             held,
             baseline,
+            progress,
         )
         _list_run(progress, folder.path)
         return outcome
@@ -147,6 +148,7 @@ def _finish(
     began: float,
     held: Protection | None,
     baseline: Side | None,
+    progress: Progress,
 ) -> Outcome:
     """Numbers into a leaderboard, a manifest, the gate's verdict and a page."""
     from evalsuite.leaderboard import aggregate, load_run, write_leaderboard
@@ -165,6 +167,8 @@ def _finish(
     games = [game for one in judged for game in one.result.games]
     summary = judge_summary(games, prepared.order, seed=config.seed, evidence=evidence)
     summary = with_panel(summary, games, prepared.order, seed=config.seed)
+    for note in summary.notes:
+        progress.note(f"note: {note}")
     board = with_judges(board, summary)
     board = dataclasses.replace(board, code_execution=held.mode if held else None)
     write_leaderboard(folder.path, board)

@@ -1,7 +1,7 @@
 """What a run would take: requests, tokens, memory and time, for `evalsuite plan`.
 
 Makes the very requests and batches that `run` would make, but loads no weights, computes nothing
-and writes nothing.
+and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from evalsuite.answered import recall
+from evalsuite.audit_evidence import labels_of
 from evalsuite.config import RunConfig, default_store
 from evalsuite.engine.base import generation_input, scoring_input
 from evalsuite.judge import Answer, Question
@@ -101,6 +103,7 @@ def plan(config: RunConfig) -> RunPlan:
         UserError: as `pipeline.run` does for the same config.
     """
     progress = make_progress(config.progress)
+    labels_of(config)  # a bad line is told now; labels cost nothing
     prepared = prepare(config, spends=False)
     progress.note("reading data and building requests …")
     task_set = load_task_set(config, prepared)
@@ -128,11 +131,16 @@ def _bills(config: RunConfig, prepared: Prepared) -> tuple[str, ...]:
     lines = []
     with ExitStack() as stack:
         store = None
-        if any(judge.spec.kind == "openai" for judge in judges) and path.is_file():
-            try:
-                store = stack.enter_context(Store(path))
-            except UserError as error:
-                lines.append(f"guessed, since {error}")
+        if any(judge.spec.kind == "openai" for judge in judges):
+            # Answers that are all given as files are known without a store.
+            empty = prepared.given and not prepared.models and not path.is_file()
+            if empty:
+                path = Path(stack.enter_context(TemporaryDirectory())) / "empty.db"
+            if empty or path.is_file():
+                try:
+                    store = stack.enter_context(Store(path))
+                except UserError as error:
+                    lines.append(f"guessed, since {error}")
         for judge in judges:
             spec, answers = judge.spec, None
             if store is not None and spec.kind == "openai":

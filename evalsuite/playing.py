@@ -26,7 +26,7 @@ from evalsuite.judge import (
     judge_run,
 )
 from evalsuite.judge.letters import CANDIDATES, keep_probabilities
-from evalsuite.judging import JudgePlan
+from evalsuite.judging import JudgePlan, too_few
 from evalsuite.loading import LoadedModel, load
 from evalsuite.measuring import Measured, one_line, show_traceback
 from evalsuite.models import ChatEncoder, ChatTemplate
@@ -35,6 +35,8 @@ from evalsuite.progress import Progress
 from evalsuite.records import Failure, GenerateRequest, ScoreRequest
 from evalsuite.store import Store
 from evalsuite.store.run_folder import RunFolder
+
+_SHOWN = 60  # characters of a reply in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ def judge_all(
     judged: list[Judged] = []
     for plan in prepared.judges:
         if not plan.plays or len(answers) < plan.fewest:
+            if plan.spec.kind != "none" and config.judge:
+                progress.note(f"note: {too_few(plan)}")
             judged.append(Judged(plan, JudgeResult(())))
             continue
         try:
@@ -74,6 +78,8 @@ def judge_all(
             failed.append(Failure("", "", "judge", f"{plan.spec.name}: {one_line(error)}"))
         else:
             failed += _missing(plan.spec.name, result)
+            for note in result.notes:
+                progress.note(f"note: {plan.spec.name}: {note}")
         judged.append(Judged(plan, result))
     if any(one.result.games for one in judged):
         folders = {label: part.about["folder"] for label, part in measured.items()}
@@ -89,8 +95,12 @@ def _missing(judge: str, result: JudgeResult) -> list[Failure]:
         why = result.stopped or "no reply after all retries; the same command asks again"
         return [Failure("", "", "judge", f"{judge}: {left} games are missing: {why}")]
     if all(game.verdict == "invalid" for game in result.games):
-        why = "none of its replies holds a verdict that can be read"
-        return [Failure("", "", "judge", f"{judge}: {why}")]
+        said = next((game.raw_reply for game in result.games if game.raw_reply), None)
+        shown = f"one of them ends: {said.strip()[-_SHOWN:]!r}" if said else "they are empty"
+        why = f"none of its replies holds a verdict that can be read ({shown})"
+        return [
+            Failure("", "", "judge", f"{judge}: {why}; --refresh with another --output asks again")
+        ]
     return []
 
 

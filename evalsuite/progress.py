@@ -11,6 +11,8 @@ import sys
 import time
 from typing import Protocol, TextIO
 
+from evalsuite.terminal import harmless
+
 # A log wants a line now and then, not one a batch.
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -81,7 +83,7 @@ class _Stage:
         return (self._total - self._done) * (time.monotonic() - self._began) / dealt_with
 
     def note(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        print(harmless(text), file=self._stream, flush=True)
 
     def start(
         self, stage: str, total_tokens: int, done_tokens: int = 0, unit: str = "tokens"

@@ -1,34 +1,19 @@
-"""Texts from elsewhere made harmless: for GitHub's commands, markdown, XML and a terminal.
+"""Texts from elsewhere made harmless: for GitHub's commands, markdown and XML.
 
-Knows the rules of these four places and nothing else. Names of models and tasks and the words of
+Knows the rules of these three places and nothing else. Names of models and tasks and the words of
 errors may hold anything.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
+
+from evalsuite.terminal import one_line
 
 # What XML 1.0 has no way to write, and what a terminal may act on.
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 # Between letters or digits these are only themselves; anywhere else they may be markup.
 _PLAIN_INSIDE = frozenset("-_,")
-_LONGEST = 500
-
-
-def one_line(text: str, longest: int = _LONGEST) -> str:
-    """A text as one line of visible characters; what is cut off ends in "…".
-
-    Control characters, line breaks of every kind and marks that turn the direction of writing are
-    gone, and so is what GitHub's runner takes for a command anywhere in a line.
-    """
-    kept = "".join(
-        " " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c
-        for c in text
-        if unicodedata.category(c) not in ("Cf", "Cs")
-    )
-    line = " ".join(kept.split()).replace("##[", "# #[")
-    return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def command_message(text: str) -> str:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from evalsuite.files import write_atomically
-from evalsuite.gate.escape import command_message, command_property, one_line
+from evalsuite.gate.escape import command_message, command_property
 from evalsuite.gate.junit import to_junit
 from evalsuite.gate.records import REGRESSED, GateResult
 from evalsuite.gate.summary import to_markdown
 from evalsuite.gate.words import headline, regressions, sentence
 from evalsuite.records import UserError
+from evalsuite.terminal import one_line
 
 SCHEMA = 1
 FILES = ("gate.json", "junit.xml", "summary.md")

@@ -14,8 +14,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from evalsuite.importing.published import Published, Repeats, in_order, published_game, read
+from evalsuite.importing.published import Published, Repeats, in_order, published_game
 from evalsuite.judge import Answer, Question
+from evalsuite.reading import parse_json, read_text
 from evalsuite.records import Game, UserError, Verdict
 
 PRESET = "alpaca-eval"
@@ -191,7 +192,7 @@ def _game(
 
 def _text(path: Path) -> str:
     if path.suffix != ".gz":
-        return read(path, "the preferences")
+        return read_text(path, "the preferences")
     try:
         with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
             return file.read()
@@ -200,10 +201,7 @@ def _text(path: Path) -> str:
 
 
 def _list(path: Path) -> list[Any]:
-    try:
-        loaded = json.loads(read(path, "the annotations"))
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from error
+    loaded = parse_json(read_text(path, "the annotations"), str(path))
     if not isinstance(loaded, list):
         raise UserError(f"{path}: a list of annotations is wanted")
     return loaded

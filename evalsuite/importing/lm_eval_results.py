@@ -6,7 +6,6 @@ files and our catalogue of tasks; runs nothing.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import Any
 from evalsuite.harness.catalog import data_capabilities, list_tasks
 from evalsuite.harness.evaluate import item_ids, unit_of
 from evalsuite.harness.infos import metric_name
-from evalsuite.importing.published import Published, read, rows
+from evalsuite.importing.published import Published
 from evalsuite.leaderboard import CAPABILITIES
+from evalsuite.reading import parse_json, read_rows, read_text
 from evalsuite.records import MetricResult, TaskInfo, TaskResult, UserError
 
 # Which metric ranks when a task's file does not say: the first of these that it has.
@@ -74,10 +74,7 @@ def _newest(path: Path) -> list[Path]:
 
 
 def _object(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(read(file, "lm-eval's results"))
-    except ValueError as error:
-        raise UserError(f"{file}: not JSON ({error})") from error
+    content = parse_json(read_text(file, "lm-eval's results"), str(file))
     if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
         raise UserError(f"{file}: not results of lm-eval")
     return content
@@ -106,7 +103,7 @@ def _result(
     config = (content.get("configs") or {}).get(task) or {}
     higher = (content.get("higher_is_better") or {}).get(task) or {}
     by_filter: dict[str, list[dict[str, Any]]] = {}
-    for where, sample in rows(samples, "samples") if samples is not None else ():
+    for where, sample in read_rows(samples, "samples") if samples is not None else ():
         if "doc_hash" not in sample:
             raise UserError(f"{where}: a sample without doc_hash; lm-eval 0.4.3 or newer writes it")
         by_filter.setdefault(str(sample.get("filter", "none")), []).append(sample)

@@ -16,10 +16,10 @@ from evalsuite.importing.published import (
     Repeats,
     in_order,
     published_game,
-    rows,
     wanted,
 )
 from evalsuite.judge import Answer, Question, read_questions
+from evalsuite.reading import read_rows
 from evalsuite.records import Game, UserError, Verdict
 
 _Answers = dict[tuple[str, str], tuple[str, ...]]  # (model, question): one text a turn
@@ -46,7 +46,7 @@ def read_mt_bench(path: Path) -> Published:
     games: list[Game] = []
     repeats = Repeats()
     for file in files:
-        for where, row in rows(file, "the judgments"):
+        for where, row in read_rows(file, "the judgments"):
             about = category.get(str(row.get("question_id")), "general")
             read = _pair if "g1_winner" in row else _single
             games += read(row, where, about, answers, repeats)
@@ -87,7 +87,7 @@ def _nearby(folder: Path, name: str) -> Path | None:
 def _answers(files: Iterable[Path]) -> _Answers:
     found: _Answers = {}
     for file in files:
-        for where, row in rows(file, "the answers"):
+        for where, row in read_rows(file, "the answers"):
             try:
                 turns = tuple(str(turn) for turn in row["choices"][0]["turns"])
             except (KeyError, IndexError, TypeError) as error:

@@ -1,13 +1,12 @@
-"""What every format is read into, and how its files are read: lines of JSON with their places.
+"""What every format is read into, and what their readers share.
 
-Knows records and files; knows no format and no run folder.
+Knows records; knows no format and no run folder.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,39 +87,6 @@ class Repeats:
     def next(self, *key: object) -> int:
         self._seen[key] += 1
         return self._seen[key]
-
-
-def rows(path: Path, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each line's place and its JSON object; empty lines are skipped.
-
-    Raises:
-        UserError: a file that can't be read, or a line that is no JSON object.
-    """
-    for number, line in enumerate(read(path, what).split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{where}: not JSON ({error})") from error
-        if not isinstance(row, dict):
-            raise UserError(f"{where}: a JSON object is wanted in {what}")
-        yield where, row
-
-
-def read(path: Path, what: str) -> str:
-    """A UTF-8 file's text.
-
-    Raises:
-        UserError: it can't be read.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"cannot read {what} {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{what} {path} is not UTF-8 text (byte {error.start})") from error
 
 
 def wanted(row: Mapping[str, Any], key: str, kind: type | tuple[type, ...], where: str) -> Any:

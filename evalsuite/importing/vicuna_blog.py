@@ -13,11 +13,11 @@ from evalsuite.importing.published import (
     Published,
     in_order,
     published_game,
-    rows,
     wanted,
 )
 from evalsuite.judge import Answer, read_questions
 from evalsuite.judge.two_scores import parse_two_scores, verdict_of_scores
+from evalsuite.reading import read_rows
 from evalsuite.records import Game, UserError
 
 JUDGE = "gpt-4"  # the reviewer of that evaluation; its own ids are kept as `served`
@@ -47,7 +47,7 @@ def read_vicuna_blog(path: Path) -> Published:
     by_hand = contradicted = 0
     seen: set[tuple[Any, ...]] = set()
     for file in reviews:
-        for where, row in rows(file, "the reviews"):
+        for where, row in read_rows(file, "the reviews"):
             question_id = wanted(row, "question_id", (int, str), where)
             if str(question_id) not in category:
                 raise UserError(f"{where}: no question {question_id} in {questions_file}")
@@ -108,7 +108,7 @@ def _answers(path: Path) -> tuple[_Given, list[Path]]:
     files = sorted((path / "answer").glob("*.jsonl"))
     found: _Given = {}
     for file in files:
-        for where, row in rows(file, "the answers"):
+        for where, row in read_rows(file, "the answers"):
             key = (
                 wanted(row, "question_id", (int, str), where),
                 wanted(row, "answer_id", str, where),

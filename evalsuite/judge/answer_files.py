@@ -7,14 +7,14 @@ label of one's own. Knows these formats and questions; must not know models or j
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from evalsuite.judge.files import read_rows, read_text
 from evalsuite.judge.records import Answer, Question
+from evalsuite.reading import read_entries, read_rows
 from evalsuite.records import UserError
 
 _WHAT = "the answers"
@@ -45,8 +45,8 @@ def read_answers(name: str, questions: Sequence[Question]) -> tuple[GivenAnswers
             answer, or a label for a file of several models.
     """
     label, path = _split(name)
-    text = read_text(path, _WHAT)
-    rows = _outputs(text, path) if text.lstrip().startswith("[") else _lines(path)
+    entries = read_entries(path, _WHAT)
+    rows = _lines(path) if entries is None else _outputs(entries, path)
     by_model: dict[str, dict[str, tuple[str, ...]]] = {}
     for where, model, key, turns in rows:
         answers = by_model.setdefault(model, {})
@@ -107,15 +107,9 @@ def _lines(path: Path) -> list[_Row]:
     return found
 
 
-def _outputs(text: str, path: Path) -> list[_Row]:
-    try:
-        loaded = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{_WHAT} {path}: not JSON ({error})") from error
+def _outputs(entries: Sequence[tuple[str, Mapping[str, Any]]], path: Path) -> list[_Row]:
     found: list[_Row] = []
-    for number, row in enumerate(loaded):
-        where = f"{path}, entry {number}"
-        row = row if isinstance(row, dict) else {}
+    for where, row in entries:
         instruction, output = row.get("instruction"), row.get("output")
         if not isinstance(instruction, str) or not isinstance(output, str):
             raise UserError(

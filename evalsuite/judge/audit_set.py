@@ -5,15 +5,15 @@ Knows the file and how a pair becomes a question with two models' answers; knows
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from evalsuite.judge.files import judge_folder, read_text
+from evalsuite.judge.files import judge_folder
 from evalsuite.judge.questions import read_check
 from evalsuite.judge.records import Answer, Check, Question
+from evalsuite.reading import read_rows
 from evalsuite.records import UserError
 
 # What the worse answer has in its favour, or what is to be told apart.
@@ -56,12 +56,8 @@ def read_pairs(path: Path) -> tuple[AuditPair, ...]:
         UserError: it can't be read, or a line is no pair.
     """
     pairs = []
-    for number, line in enumerate(read_text(path, "the audit's pairs").split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
+    for where, row in read_rows(path, "the audit's pairs"):
         try:
-            row = json.loads(line)
             pairs.append(_pair(row, where))
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{where}: no pair of the audit ({error!r})") from error

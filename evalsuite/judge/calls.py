@@ -12,6 +12,7 @@ from typing import Any
 
 from evalsuite.judge.budget import CostEstimate
 from evalsuite.judge.judges import JudgeSpec
+from evalsuite.judge.letters import has_probabilities
 from evalsuite.judge.matches import (
     count_matches,
     index_answers,
@@ -150,7 +151,7 @@ def read_attempts(
     """What the judgments in `found` say of a call that may be asked `most` times."""
     attempts: list[Judgment] = []
     keys: list[bytes] = []
-    reading = INVALID
+    reading, final = INVALID, False
     while len(attempts) < most and reading.verdict == "invalid":
         key = call.key(len(attempts))
         judgment = found.get(key)
@@ -159,7 +160,9 @@ def read_attempts(
         attempts.append(judgment)
         keys.append(key)
         reading = reading_of(judgment, preset)
-    settled = reading.verdict != "invalid" or len(attempts) == most
+        if final := preset.top_logprobs > 0 and has_probabilities(judgment.raw_reply):
+            break
+    settled = final or reading.verdict != "invalid" or len(attempts) == most
     return Standing(tuple(attempts), tuple(keys), reading, settled)
 
 

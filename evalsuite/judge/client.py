@@ -110,9 +110,7 @@ class ChatClient(RemoteClient[Reply]):
         try:
             loaded = json.loads(body)
             choice = loaded["choices"][0]
-            text = choice["message"]["content"]
-            if text is not None and not isinstance(text, str):
-                raise TypeError("content is no text")
+            text = _content(choice["message"]["content"])
         except (ValueError, KeyError, IndexError, TypeError, RecursionError):
             return Reply(self.clean(body, limit=None), readable=False)
         usage = loaded.get("usage")
@@ -130,6 +128,15 @@ class ChatClient(RemoteClient[Reply]):
             completion_tokens=_count(usage.get("completion_tokens")),
             lacks=lacks,
         )
+
+
+def _content(value: Any) -> str | None:
+    """A message's text, also where it is a list of parts; a part that is no text is a TypeError."""
+    if isinstance(value, list):
+        return "".join(part["text"] for part in value)
+    if value is not None and not isinstance(value, str):
+        raise TypeError("content is no text")
+    return value
 
 
 def _first_token(choice: Mapping[str, Any]) -> str | None:

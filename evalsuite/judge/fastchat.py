@@ -15,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evalsuite.judge.files import read_rows
 from evalsuite.judge.prompts import Preset, Shown
 from evalsuite.judge.records import Question
+from evalsuite.reading import read_rows
 from evalsuite.records import UserError
 
 _QUESTIONS = {"question", "question_1", "question_2"}

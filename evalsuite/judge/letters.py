@@ -25,6 +25,14 @@ def keep_probabilities(tokens: Iterable[tuple[str, float]]) -> str:
     return json.dumps({"logprobs": [list(one) for one in ordered]}, ensure_ascii=False)
 
 
+def has_probabilities(kept: str) -> bool:
+    """Whether a kept reply is a list of probabilities, whatever these are of.
+
+    The same prompt would bring the same list, so asking again could change nothing.
+    """
+    return kept.startswith('{"logprobs": [[')
+
+
 def weigh_letters(kept: str) -> float | None:
     """A's share of the probability of A and B together, 0 to 1.
 

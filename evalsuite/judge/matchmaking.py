@@ -20,7 +20,7 @@ from evalsuite.judge.matches import within_games
 from evalsuite.judge.prices import token_counter
 from evalsuite.judge.records import Match
 from evalsuite.judge.table import Table
-from evalsuite.leaderboard.judges import decide
+from evalsuite.leaderboard.decisions import decide
 from evalsuite.records import Game, UserError
 from evalsuite.stats.matchmaking import choose_pairs, round_sizes
 from evalsuite.store.choices import Choices
@@ -45,6 +45,22 @@ class Meeting:
     games: tuple[int, ...]
 
 
+def check_games(games: int, models: int, together: int) -> None:
+    """Refuses so few games that they can't connect all models to one league.
+
+    `together` games of a pair on one turn (its orders and repeats) are all played or none.
+
+    Raises:
+        UserError: there are too few.
+    """
+    least = (models - 1) * together
+    if games < least:
+        raise UserError(
+            f"--judge-games {games}: {models} models need {least} games at least "
+            "to be held together"
+        )
+
+
 class Matchmaking:
     """The choice of a run's games, `games` at most, among `matches` with their `calls`.
 
@@ -66,12 +82,7 @@ class Matchmaking:
         self._meetings = _meetings(matches, self._models)
         self._together = len(self._meetings[0].games)
         self._count = within_games(len(matches), games, self._together) // self._together
-        least = (len(self._models) - 1) * self._together
-        if self._count * self._together < least:
-            raise UserError(
-                f"--judge-games {games}: {len(self._models)} models need {least} games at least "
-                "to be held together"
-            )
+        check_games(games, len(self._models), self._together)
         self._rounds = round_sizes(self._count, ROUNDS, FIRST_SHARE)
         self._choices = Choices(store, run, self._league())
         self._pairs = sorted({meeting.pair for meeting in self._meetings})

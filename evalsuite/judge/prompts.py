@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
-from evalsuite.judge.files import judge_folder, read_mapping, read_text
+from evalsuite.judge.files import judge_folder, read_mapping
 from evalsuite.judge.neutral import neutral
 from evalsuite.judge.readers import READERS, Reading
 from evalsuite.judge.records import Question
+from evalsuite.reading import read_text
 from evalsuite.records import UserError
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ Knows the file formats and how a question is put to a model. It must not know wh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from evalsuite.judge.files import judge_folder, read_rows, read_text
+from evalsuite.judge.files import judge_folder
 from evalsuite.judge.records import Check, CheckKind, Question
+from evalsuite.reading import read_entries, read_rows
 from evalsuite.records import UserError
 
 _PLAIN_END = "\nAnswer:"
@@ -86,17 +86,9 @@ def is_plain(question: Question) -> bool:
 
 def _instructions(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """alpaca_eval's list, whose `output` is the baseline's answer and no reference; else []."""
-    text = read_text(path, "the questions")
-    if not text.lstrip().startswith("["):
-        return []
-    try:
-        entries = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from error
     rows = []
-    for number, entry in enumerate(entries):
-        where = f"{path}, entry {number}"
-        if not isinstance(entry, dict) or not isinstance(entry.get("instruction"), str):
+    for number, (where, entry) in enumerate(read_entries(path, "the questions") or ()):
+        if not isinstance(entry.get("instruction"), str):
             raise UserError(f"{where}: no instruction in alpaca_eval's format")
         category = entry.get("dataset") or "general"
         rows.append(

@@ -9,8 +9,8 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from evalsuite.leaderboard.decisions import Decision
 from evalsuite.leaderboard.evidence import (
-    Decided,
     Evidence,
     Kin,
     against_labels,
@@ -29,7 +29,7 @@ from evalsuite.stats.shares import (
 
 def audit_of(
     games: Sequence[Game],
-    decisions: Sequence[Decided],
+    decisions: Sequence[Decision],
     judge: str,
     evidence: Evidence,
     seed: int,

@@ -1,7 +1,7 @@
 """What a judge's audit takes beside its games: labels, families, how alike a model's answers are.
 
 Numbers of one judge's decisions against these, and against other judges' decisions. Knows
-decisions (judges.py) by their fields and stats; knows no file, no prompt and no name's meaning.
+decisions and stats; knows no file, no prompt and no name's meaning.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from evalsuite.leaderboard.constant import Sameness
+from evalsuite.leaderboard.decisions import Decision
 from evalsuite.leaderboard.labels import Label
 from evalsuite.records import Game, QuestionId
 from evalsuite.stats.agreement import Agreement, agreement
@@ -41,42 +42,23 @@ class Evidence:
 NO_EVIDENCE = Evidence()
 
 
-class Decided(Protocol):
-    """What is read of a decision; `a` stands before `b` by name."""
-
-    @property
-    def question_id(self) -> QuestionId: ...
-    @property
-    def turn(self) -> int: ...
-    @property
-    def repeat(self) -> int: ...
-    @property
-    def a(self) -> str: ...
-    @property
-    def b(self) -> str: ...
-    @property
-    def outcome(self) -> str: ...
-    @property
-    def points(self) -> float | None: ...
-
-
 _Key = tuple[str, int, str, str]  # question, turn, a, b
 
 
-def _key(one: Decided) -> _Key:
+def _key(one: Decision) -> _Key:
     return str(one.question_id), one.turn, one.a, one.b
 
 
 # ---- repeats ------------------------------------------------------------------------------------
 
 
-def spread_of(decisions: Sequence[Decided]) -> dict[str, float] | None:
+def spread_of(decisions: Sequence[Decision]) -> dict[str, float] | None:
     """Standard deviation of each model's win rate over repeats; None where nothing was repeated.
 
     Over the comparisons that every repeat has decided: else the rates would differ by what they
     are of.
     """
-    rounds: defaultdict[int, dict[_Key, Decided]] = defaultdict(dict)
+    rounds: defaultdict[int, dict[_Key, Decision]] = defaultdict(dict)
     for one in decisions:
         if one.points is not None:
             rounds[one.repeat][_key(one)] = one
@@ -95,7 +77,7 @@ def spread_of(decisions: Sequence[Decided]) -> dict[str, float] | None:
     return dict(sorted(found.items())) or None
 
 
-def _points(one: Decided, model: str) -> float:
+def _points(one: Decision, model: str) -> float:
     assert one.points is not None  # the caller has chosen those with a verdict
     return one.points if one.a == model else 1 - one.points
 
@@ -104,7 +86,7 @@ def _points(one: Decided, model: str) -> float:
 
 
 def family_of(
-    decisions: Sequence[Decided], kin: Kin, labels: Sequence[Label], seed: int
+    decisions: Sequence[Decision], kin: Kin, labels: Sequence[Label], seed: int
 ) -> dict[str, Any]:
     """What a judge gave its own family against others, and how much more than the labels do.
 
@@ -139,7 +121,7 @@ def family_of(
 
 
 def against_labels(
-    games: Sequence[Game], decisions: Sequence[Decided], labels: Sequence[Label], seed: int
+    games: Sequence[Game], decisions: Sequence[Decision], labels: Sequence[Label], seed: int
 ) -> dict[str, Any] | None:
     """How far a judge's decisions agree with labels, each label by itself; None without labels.
 
@@ -149,7 +131,7 @@ def against_labels(
     """
     if not labels:
         return None
-    decided: defaultdict[_Key, list[Decided]] = defaultdict(list)
+    decided: defaultdict[_Key, list[Decision]] = defaultdict(list)
     for one in decisions:
         if one.points is not None:
             decided[_key(one)].append(one)
@@ -194,7 +176,7 @@ def _outcome(label: Label) -> str:
 
 
 def between_judges(
-    by_judge: Mapping[str, Sequence[Decided]], seed: int
+    by_judge: Mapping[str, Sequence[Decision]], seed: int
 ) -> dict[str, dict[str, Any]]:
     """{judge: {other: agreement}} on the comparisons that both decided, repeat by repeat."""
     placed = {
@@ -242,7 +224,7 @@ def served_by(games: Sequence[Game]) -> dict[str, int]:
     return dict(Counter(game.served for game in games if game.served).most_common())
 
 
-def bounds_of(decisions: Sequence[Decided], model: str) -> list[float] | None:
+def bounds_of(decisions: Sequence[Decision], model: str) -> list[float] | None:
     """A model's win rate had every comparison without a verdict gone against it, or for it.
 
     Equal where none is without; None without comparisons.

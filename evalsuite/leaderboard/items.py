@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evalsuite.leaderboard.decisions import Outcome, decide
 from evalsuite.leaderboard.files import Run
-from evalsuite.leaderboard.judges import Outcome, decide
 from evalsuite.records import TaskScore
 
 KEY_LENGTH = 14  # hexadecimal digits: two of a million items share one once in 140,000 runs

@@ -5,12 +5,12 @@ Knows FastChat's human_judgments and lines of our own; knows no game and no judg
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evalsuite.reading import read_rows
 from evalsuite.records import UserError
 
 _TIES = ("tie", "tie (bothbad)")  # the second is what the Chatbot Arena's files have
@@ -47,29 +47,18 @@ def read_labels(path: Path) -> tuple[Label, ...]:
     Raises:
         UserError: it can't be read, is empty, or a line is no label (with its number).
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"--judge-labels: cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"--judge-labels: {path} is not UTF-8 text (byte {error.start})") from error
     labels = []
-    # Split at \n alone: U+2028 may stand unescaped inside a JSON string.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
+    for where, row in read_rows(path, "the labels of --judge-labels"):
         try:
-            labels.append(_label(json.loads(line)))
-        except ValueError as error:  # a JSONDecodeError is one, too
-            raise UserError(f"--judge-labels: {path}, line {number}: {error}") from error
+            labels.append(_label(row))
+        except ValueError as error:
+            raise UserError(f"--judge-labels: {where}: {error}") from error
     if not labels:
         raise UserError(f"--judge-labels: there is no label in {path}; a line is {_FORMS}")
     return tuple(labels)
 
 
-def _label(row: Any) -> Label:
-    if not isinstance(row, Mapping):
-        raise ValueError(f"no JSON object; a line is {_FORMS}")
+def _label(row: Mapping[str, Any]) -> Label:
     fastchat = "model_a" in row or "model_b" in row
     a, b = (row.get(key) for key in (("model_a", "model_b") if fastchat else ("a", "b")))
     if not isinstance(a, str) or not isinstance(b, str) or not a or not b:

@@ -1,17 +1,17 @@
 """A judge's decisions at equal lengths, in the way that its league allows, or why there is none.
 
-Knows decisions (judges.py) by their fields and stats; knows no file and no report.
+Knows decisions and stats; knows no file and no report.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from evalsuite.records import QuestionId
+from evalsuite.leaderboard.decisions import Decision
 from evalsuite.stats.length_control import (
     MODELS_FOR_DIFFICULTY,
     LengthControlled,
@@ -21,25 +21,8 @@ from evalsuite.stats.length_control import (
 from evalsuite.stats.length_league import in_league
 
 
-class Decided(Protocol):
-    """What is read of a decision: `points` is a's share of the win, `longer` in characters."""
-
-    @property
-    def question_id(self) -> QuestionId: ...
-    @property
-    def turn(self) -> int: ...
-    @property
-    def a(self) -> str: ...
-    @property
-    def b(self) -> str: ...
-    @property
-    def points(self) -> float | None: ...
-    @property
-    def longer(self) -> int: ...
-
-
 def length_controlled(
-    decisions: Sequence[Decided],
+    decisions: Sequence[Decision],
 ) -> tuple[dict[str, dict[str, Any]], str | None]:
     """{model: {win_rate, ci, slope}} at equal lengths, or {} and the reason why not.
 
@@ -62,14 +45,14 @@ def length_controlled(
     }, None
 
 
-def _baseline(decided: Sequence[Decided]) -> str | None:
+def _baseline(decided: Sequence[Decision]) -> str | None:
     """The model that is in every decision, where enough others are for difficulties."""
     games = Counter(name for one in decided for name in (one.a, one.b))
     name, count = games.most_common(1)[0]
     return name if count == len(decided) and len(games) > MODELS_FOR_DIFFICULTY else None
 
 
-def _star(decided: Sequence[Decided], hub: str) -> tuple[LengthControlled, ...]:
+def _star(decided: Sequence[Decision], hub: str) -> tuple[LengthControlled, ...]:
     models = list(dict.fromkeys(one.b if one.a == hub else one.a for one in decided))
     asked = list(dict.fromkeys((one.question_id, one.turn) for one in decided))
     row = {model: k for k, model in enumerate(models)}
@@ -88,7 +71,7 @@ def _star(decided: Sequence[Decided], hub: str) -> tuple[LengthControlled, ...]:
     return against_baseline(models, won, longer, clusters=[question for question, _ in asked])
 
 
-def _league(decided: Sequence[Decided]) -> tuple[LengthControlled, ...]:
+def _league(decided: Sequence[Decision]) -> tuple[LengthControlled, ...]:
     models = list(dict.fromkeys(name for one in decided for name in (one.a, one.b)))
     row = {model: k for k, model in enumerate(models)}
     return in_league(

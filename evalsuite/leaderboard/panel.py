@@ -11,7 +11,8 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
-from evalsuite.leaderboard.judges import Decision, JudgeSummary, decide, judge_summary
+from evalsuite.leaderboard.decisions import Decision, decide
+from evalsuite.leaderboard.judges import JudgeSummary, judge_summary
 from evalsuite.records import Game, Verdict
 from evalsuite.stats.agreement import agreement
 
@@ -48,8 +49,12 @@ def with_panel(
         },
     }
     by_model = {
-        model: {**everybody[1].models.get(model, {}), **its}
+        model: {
+            **{name: {**numbers, **_constant(its)} for name, numbers in panel.items()},
+            **its,
+        }
         for model, its in summary.models.items()
+        for panel in (everybody[1].models.get(model, {}),)
     }
     return replace(
         summary,
@@ -58,6 +63,12 @@ def with_panel(
         audit={PANEL: audit, **summary.audit},
         notes=(*everybody[1].notes, *summary.notes),
     )
+
+
+def _constant(by_judge: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Whether a model says the same to everything, which no judge decides: the same for all."""
+    said = (its["constant_answers"] for its in by_judge.values() if "constant_answers" in its)
+    return {"constant_answers": found} if (found := next(said, None)) else {}
 
 
 def _without(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evalsuite.leaderboard import AskedQuestion, Run
-from evalsuite.leaderboard.judges import decide
+from evalsuite.leaderboard.decisions import decide
 from evalsuite.leaderboard.merge import Origin
 from evalsuite.records import Game
 from evalsuite.report import words

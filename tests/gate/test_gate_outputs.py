@@ -26,13 +26,14 @@ from evalsuite.gate import (
     terminal_lines,
     write_outputs,
 )
-from evalsuite.gate.escape import command_message, command_property, markdown, one_line, xml_text
+from evalsuite.gate.escape import command_message, command_property, markdown, xml_text
 from evalsuite.gate.junit import to_junit
 from evalsuite.gate.outputs import error_lines
 from evalsuite.gate.summary import to_markdown
 from evalsuite.leaderboard.items import Items
 from evalsuite.records import Failure, Leaderboard, UserError
 from evalsuite.report import build_report, update_gate
+from evalsuite.terminal import one_line
 
 HOSTILE = (
     "a%0Ab",

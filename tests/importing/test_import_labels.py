@@ -9,7 +9,7 @@ import pytest
 
 from evalsuite.cli import main
 from evalsuite.leaderboard import load_run
-from evalsuite.leaderboard.judges import decide
+from evalsuite.leaderboard.decisions import decide
 
 
 def test_published_judgments_are_held_against_labels(test_data: Path, tmp_path: Path) -> None:

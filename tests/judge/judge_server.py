@@ -195,6 +195,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(307, b"", headers={"Location": value})
         elif kind == "say":
             self._send(200, self._completion(value, body))
+        elif kind == "parts":  # content as a list of texts
+            told = json.loads(self._completion(judge.reply(body["messages"]), body))
+            message = told["choices"][0]["message"]
+            text = message["content"]
+            parts = [text[:5], text[5:]]
+            message["content"] = [{"type": "text", "text": part} for part in parts]
+            self._send(200, json.dumps(told).encode())
+        elif kind == "as":  # another model than was asked for
+            told = json.loads(self._completion(judge.reply(body["messages"]), body))
+            self._send(200, json.dumps({**told, "model": value}).encode())
         elif kind == "long":
             self._send(200, self._completion('{"verdict": "A"}', body, finish="length"))
         else:

@@ -70,7 +70,7 @@ def test_alpaca_eval_outputs_are_found_by_their_instruction(tmp_path: Path) -> N
         (fastchat("m", {81: ["one", "two"]}), "no answer to question 82, turn 1"),
         (fastchat("m", {81: ["a", "b"]}) * 2, "answers this question twice"),
         ('[{"instruction": "What?"}]', "entry 0: no output in alpaca_eval"),
-        ("[3]", "entry 0: no output in alpaca_eval"),
+        ("[3]", "entry 0: a JSON object is wanted in the answers"),
     ],
 )
 def test_a_bad_file_is_one_clear_line(tmp_path: Path, text: str, said: str) -> None:

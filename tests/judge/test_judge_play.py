@@ -20,7 +20,8 @@ from leagues import LEVELS, QUESTIONS, QUICK, SOON_TIRED, Play, league
 
 from evalsuite.judge import Answer, JudgeResult, Question, resolve_judge
 from evalsuite.judge.prices import PriceTable, load_prices
-from evalsuite.leaderboard.judges import decide, judge_summary
+from evalsuite.leaderboard.decisions import decide
+from evalsuite.leaderboard.judges import judge_summary
 from evalsuite.records import Game, UserError
 from evalsuite.store import Store
 

@@ -8,7 +8,8 @@ from unittest.mock import ANY
 
 import pytest
 
-from evalsuite.leaderboard.judges import decide, judge_summary
+from evalsuite.leaderboard.decisions import decide
+from evalsuite.leaderboard.judges import judge_summary
 from evalsuite.records import Game, Verdict
 
 

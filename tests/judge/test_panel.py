@@ -11,6 +11,8 @@ import pytest
 from judge_server import JudgeServer
 
 from evalsuite.cli import main
+from evalsuite.leaderboard.constant import Sameness
+from evalsuite.leaderboard.evidence import Evidence
 from evalsuite.leaderboard.judges import judge_summary
 from evalsuite.leaderboard.panel import PANEL, with_panel
 from evalsuite.records import Game, Verdict
@@ -68,6 +70,17 @@ def test_the_panel_is_the_mean_of_its_judges() -> None:
     assert rates == pytest.approx({"a": 2 / 3, "b": 1 / 2, "c": 1 / 3})
     assert next(iter(summary.pairs))["judge"] == PANEL
     assert set(summary.audit) == {PANEL, "one", "two", "three"}
+
+
+def test_a_model_that_says_the_same_to_everything_is_marked_in_the_panel_too() -> None:
+    games = league({"one": "abc", "two": "cba"})
+    evidence = Evidence(sameness={"a": Sameness(0.9, 20, "Yes."), "b": Sameness(0.1, 20, "No.")})
+    summary = with_panel(judge_summary(games, MODELS, evidence=evidence), games, MODELS)
+    for model, flagged in (("a", True), ("b", False)):
+        its = summary.models[model]
+        assert its[PANEL]["constant_answers"] == its["one"]["constant_answers"]
+        assert its[PANEL]["constant_answers"]["flagged"] is flagged
+    assert "constant_answers" not in summary.models["c"][PANEL]
 
 
 def test_leaving_a_judge_out_shows_what_it_does_to_the_panel() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from evalsuite.leaderboard.judges import decide, judge_summary
+from evalsuite.leaderboard.decisions import decide
+from evalsuite.leaderboard.judges import judge_summary
 from evalsuite.records import Game, Verdict
 
 

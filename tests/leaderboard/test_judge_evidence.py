@@ -178,7 +178,7 @@ def test_labels_are_read_in_both_forms(tmp_path: Path) -> None:
     ("line", "reason"),
     [
         ("x wins", "Expecting value"),
-        ("[1]", "no JSON object"),
+        ("[1]", "a JSON object is wanted"),
         ('{"question_id": 1, "winner": "x"}', "the two models are not named"),
         ('{"question_id": 1, "a": "x", "b": "x", "winner": "x"}', "compared with itself"),
         ('{"a": "x", "b": "y", "winner": "x"}', "question_id must be"),
