@@ -26,7 +26,7 @@ from evalsuite.leaderboard import aggregate, load_run, write_leaderboard
 from evalsuite.leaderboard.judges import JudgeSummary, judge_summary, with_judges
 from evalsuite.leaderboard.labels import read_labels
 from evalsuite.records import Leaderboard, UserError
-from evalsuite.report import build_report
+from evalsuite.report import build_report, refresh_history
 from evalsuite.store.run_folder import FINISHED, RUNNING, RunFolder
 
 SEED = 0  # of the resampling, as of a run that names none
@@ -97,7 +97,8 @@ def import_run(
         keep_items(load_run(folder.path))
         page = build_report([folder.path], None)
         folder.write_manifest({**manifest, "status": FINISHED})
-        return Imported(folder.path, page, board, notes)
+        problem = refresh_history(folder.path)
+        return Imported(folder.path, page, board, (*notes, problem) if problem else notes)
 
 
 def _write(folder: Path, published: Published, folders: Mapping[str, str]) -> None:

@@ -6,33 +6,86 @@ Knows leaderboards, manifests and the words of words.py; knows no sample and no 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from evalsuite.leaderboard import Run, explain
 from evalsuite.records import Estimate, Leaderboard, ModelScore
-from evalsuite.report import words
-from evalsuite.report.view import CapabilityCard, ModelRow, Score
+from evalsuite.report import judge_words, words
+from evalsuite.report.judge_column import main_league
+from evalsuite.report.view import CapabilityCard, League, ModelRow, Score
 
 _NOTHING = Estimate(None, None)
 
 
-def title(board: Leaderboard, tasks: Sequence[str]) -> str:
+def title(board: Leaderboard, tasks: Sequence[str], judges: Sequence[str] = ()) -> str:
+    """'a and b on 8 tasks'; where no task was measured 'a and b, judged by gpt-4'."""
     names = [model.name for model in board.models]
     who = words.listing(names) if 0 < len(names) <= 3 else words.plural(len(names), "model")
+    if judges and not tasks:
+        by = judges[0] if len(judges) == 1 else words.plural(len(judges), "judge")
+        return f"{who}, judged by {by}"
     return f"{who} on {words.plural(len(tasks), 'task')}"
 
 
+def judged_verdict(found: Sequence[League]) -> str:
+    """The page's first sentence where no task was measured: what the judge says, or what there is.
+
+    Of several judges it is the first screen's.
+    """
+    league = main_league(found)
+    if league is None:
+        runs = len({one.run for one in found})
+        return f"Judged games of {runs} runs, each by itself."
+    judges = {one.judge for one in found}
+    by = f"By {judge_words.short(league.judge)}: " if len(judges) > 1 else ""
+    return f"{by}{league.verdict}"
+
+
+def judged_row(row: ModelRow, found: Sequence[League]) -> ModelRow:
+    """A model's row where no task was measured: its place is the judge's."""
+    league = main_league(found)
+    standing = next((s for s in league.standings if s.name == row.name), None) if league else None
+    if league is None or standing is None:
+        return replace(row, place=words.MISSING, tied="", leads=False)
+    many = standing.place[1] - standing.place[0] if standing.place else 0
+    others = [s.name for s in league.standings if s is not standing]
+    tied = words.plural(many, "other") if many != 1 or len(others) > 1 else others[0]
+    return replace(
+        row,
+        place=words.place(standing.place),
+        tied=f"tied with {tied}" if many else "",
+        leads=standing.leads,
+    )
+
+
+def judged_order(board: Leaderboard, found: Sequence[League]) -> Leaderboard:
+    """The models in the judge's order, those that it did not meet last."""
+    league = main_league(found)
+    if league is None:
+        return board
+    order = {standing.name: i for i, standing in enumerate(league.standings)}
+    models = sorted(board.models, key=lambda model: order.get(model.name, len(order)))
+    return replace(board, models=tuple(models))
+
+
 def facts(
-    runs: Sequence[Run], board: Leaderboard, tasks: Sequence[str], games: int
+    runs: Sequence[Run],
+    board: Leaderboard,
+    tasks: Sequence[str],
+    games: int,
+    answers: int = 0,
 ) -> tuple[str, ...]:
+    """What was run. `games` were judged in pairs, `answers` alone."""
     items = sum(item_count(board.models, task) for task in tasks)
     said = [
         words.plural(len(board.models), "model"),
-        words.plural(len(tasks), "task"),
-        words.plural(items, "item"),
+        *([words.plural(len(tasks), "task"), words.plural(items, "item")] if tasks else ()),
     ]
     if games:
         said.append(words.plural(games, "judged game"))
+    if answers:
+        said.append(words.plural(answers, "judged answer"))
     if len(runs) > 1:
         return (*said, words.plural(len(runs), "run"))
     manifest = runs[0].manifest

@@ -65,7 +65,7 @@ def collect_games(
 ) -> GameList:
     """The comparisons of all leagues, `shown` at most, with a table of their texts.
 
-    Games of one answer are none.
+    An answer that was scored alone is a row of its own, without a second model.
 
     Raises:
         UserError: a damaged file of questions or answers.
@@ -84,7 +84,7 @@ def collect_games(
         run = runs[number]
         labels = {o.name: label for label, o in origins.items() if o.run is run}
         kept = _Kept(run.questions(), {name: run.answers(name) for name in labels})
-        taken: Counter[tuple[str, str]] = Counter()
+        taken: Counter[tuple[str, str | None]] = Counter()
         for group in groups[key]:
             a, b = _names(group)
             taken[a, b] += 1
@@ -95,7 +95,7 @@ def collect_games(
             row |= {
                 "l": leagues.add(key),
                 "a": models.add(labels.get(a, a)),
-                "b": models.add(labels.get(b, b)),
+                "b": None if b is None else models.add(labels.get(b, b)),
                 "c": categories.add(group[0].category),
             }
             rows.append(row)
@@ -106,7 +106,9 @@ def collect_games(
         "texts": texts.table,
         "rows": rows,
     }
-    return GameList(data, len(rows), _note(len(rows), total, limit, complete))
+    alone = all(row["b"] is None for row in rows)
+    what = "answer" if alone else "comparison"
+    return GameList(data, len(rows), _note(len(rows), total, limit, complete, what))
 
 
 class _Numbers:
@@ -126,41 +128,46 @@ class _Numbers:
 def _comparisons(games: Iterable[Game]) -> list[list[Game]]:
     groups: dict[tuple[Any, ...], list[Game]] = {}
     for game in games:
-        if game.second is None:
-            continue
         key = (game.question_id, game.turn, game.repeat, *_names([game]))
         groups.setdefault(key, []).append(game)
     return list(groups.values())
 
 
-def _names(games: Sequence[Game]) -> tuple[str, str]:
-    """The pair in the order of its decision: by name."""
+def _names(games: Sequence[Game]) -> tuple[str, str | None]:
+    """The pair in the order of its decision: by name. One model where its answer was read alone."""
+    if games[0].second is None:
+        return games[0].first, None
     a, b = sorted(games[0].models)
     return a, b
 
 
 def _row(games: Sequence[Game], kept: _Kept, texts: Texts) -> dict[str, Any]:
     """A comparison as the page's script reads it; what is not known is null or left out."""
-    (decision,) = decide(games)
-    one, number = str(decision.question_id), decision.turn
+    a, b = _names(games)
+    first = games[0]
+    one, number = str(first.question_id), first.turn
+    if b is None:
+        outcome = "scored" if first.scores else "invalid"
+    else:
+        (decision,) = decide(games)
+        outcome = decision.outcome
     asked = kept.questions.get(one)
     reference = asked.reference[number - 1 : number] if asked else ()
     row: dict[str, Any] = {
-        "q": decision.question_id,
+        "q": first.question_id,
         "turn": number,
-        "o": decision.outcome,
-        "split": int(decision.outcome == "tie" and any(g.winner is not None for g in games)),
+        "o": outcome,
+        "split": int(outcome == "tie" and any(g.winner is not None for g in games)),
         "question": _numbers(asked.turns if asked else None, number, texts),
         "answers": [
             _numbers(kept.answers.get(name, {}).get(one), number, texts)
-            for name in (decision.a, decision.b)
+            for name in (a, b)
+            if name is not None
         ],
-        "games": sorted(
-            (_game(game, decision.a, texts) for game in games), key=lambda game: game["first"]
-        ),
+        "games": sorted((_game(game, a, texts) for game in games), key=lambda game: game["first"]),
     }
-    if decision.repeat > 1:
-        row["repeat"] = decision.repeat
+    if first.repeat > 1:
+        row["repeat"] = first.repeat
     if reference and reference[0]:
         row["reference"] = texts.add(reference[0])
     return row
@@ -187,13 +194,14 @@ def _game(game: Game, a: str, texts: Texts) -> dict[str, Any]:
     return values | {name: value for name, value in optional.items() if value is not None}
 
 
-def _note(shown: int, found: int, limit: int, complete: bool) -> str:
+def _note(shown: int, found: int, limit: int, complete: bool, one: str = "comparison") -> str:
     missing = "" if complete else " The run did not keep the texts of all questions and answers."
     if shown == found:
-        what = words.plural(shown, "comparison")
+        what = words.plural(shown, one)
         here = f"{'All ' if shown > 1 else ''}{what} {'are' if shown > 1 else 'is'} here"
         return f"{here}; as a file: matches.jsonl in the run’s folder.{missing}"
+    each = "model" if one == "answer" else "pair"
     return (
-        f"{shown:,} of {found:,} comparisons are here, the first {limit:,} of each pair; all of "
-        f"them are in matches.jsonl in the run’s folder.{missing}"
+        f"{shown:,} of {found:,} {one}s are here, the first {limit:,} of each {each}; all "
+        f"{found:,} are in matches.jsonl and matches.parquet in the run’s folder.{missing}"
     )

@@ -6,6 +6,8 @@ is listed with the reason and costs no other its place. Writes over no page but 
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,10 +16,11 @@ from urllib.parse import quote
 
 from evalsuite.files import write_atomically
 from evalsuite.leaderboard import Run, load_run
-from evalsuite.records import UserError
+from evalsuite.records import Leaderboard, UserError
 from evalsuite.report import words
 from evalsuite.report.gate import level
 from evalsuite.report.html import policy, style, template
+from evalsuite.report.judge_words import short
 from evalsuite.report.trends import Trend, sparkline, trends
 from evalsuite.report.view import Score
 
@@ -43,6 +46,7 @@ class Entry:
     gate: str
     gate_level: str
     gate_title: str
+    judged: str = ""  # what `scores` are where no task was measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,19 +174,56 @@ def _entry(run: Run) -> Entry:
     failed = len(board.failed)
     said = run.gate()
     verdict = said.get("verdict")
+    tasks = len({task for model in board.models for task in model.tasks})
+    scores = [(m.name, _score(m.overall)) for m in board.models]
+    judged = ""
+    if not tasks:
+        judged, scores = _judged(board) or (judged, scores)
     return Entry(
         name=name,
         link=f"{quote(name)}/report.html" if (run.path / "report.html").is_file() else "",
         when=words.day(run.manifest.get("created")),
         status=f"{words.plural(failed, 'part')} failed" if failed else status,
         level="bad" if failed else "good" if status == "finished" else "open",
-        scores=tuple((m.name, _score(m.overall)) for m in board.models[:_MOST_NAMED]),
-        more=max(0, len(board.models) - _MOST_NAMED),
-        tasks=len({task for model in board.models for task in model.tasks}),
+        scores=tuple(scores[:_MOST_NAMED]),
+        more=max(0, len(scores) - _MOST_NAMED),
+        tasks=tasks,
+        judged=judged,
         gate="" if not said else str(verdict) if verdict else "not comparable",
         gate_level=level(said) if said else "",
         gate_title=str(said.get("headline", "")),
     )
+
+
+def _judged(board: Leaderboard) -> tuple[str, list[tuple[str, Score]]] | None:
+    """Of a run without tasks what its numbers are, and the models' by the judge that met most."""
+    judges = Counter(judge for model in board.models for judge in model.judges)
+    if not judges:
+        return None
+    judge = judges.most_common(1)[0][0]
+    its = {model.name: model.judges[judge] for model in board.models if judge in model.judges}
+    # As on the report's first screen: two models have win rates, more have ratings.
+    kinds = (
+        ("rating", "rating", "rating", "rating_ci"),
+        ("wins, %", "share", "win_rate", "ci"),
+    )
+    asked = kinds if len(its) > 2 else kinds[1:]
+    known = [kind for kind in asked if any(one.get(kind[2]) is not None for one in its.values())]
+    if known:
+        said, unit, value, interval = known[0]
+        numbers = {name: (one.get(value), one.get(interval)) for name, one in its.items()}
+    else:
+        said, unit = "mean score", "score"
+        marks = {name: one.get("score") or {} for name, one in its.items()}
+        numbers = {name: (mark.get("value"), mark.get("ci")) for name, mark in marks.items()}
+    found = [(name, _number(*both, unit)) for name, both in numbers.items()]
+    found.sort(key=lambda pair: math.inf if pair[1].value is None else -pair[1].value)
+    return f"{said}, judge {short(judge)}", found
+
+
+def _number(value: float | None, ci: Any, unit: str) -> Score:
+    bounds = None if ci is None else (ci[0], ci[1])
+    return Score(value, bounds, words.number(value, unit, sign=False), words.interval(bounds, unit))
 
 
 def _score(estimate: Any) -> Score:

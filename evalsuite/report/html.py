@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -168,7 +169,13 @@ def template(name: str) -> Template:
         lstrip_blocks=True,
     )
     environment.globals.update(charts=charts)
+    environment.filters["breakable"] = breakable
     return environment.get_template(name)
+
+
+def breakable(name: str) -> Markup:
+    """A name that a narrow column may break after its signs, not in the middle of a word."""
+    return Markup("<wbr>").join(re.findall(r"[^_/.@:-]*[_/.@:-]+|[^_/.@:-]+", name))
 
 
 def _asset(name: str) -> str:

@@ -1,4 +1,4 @@
-"""A judge and its games in words: what kind it is, who is ahead, how it behaves, what it cost.
+"""A judge and its games in words: what kind it is, who is ahead, what it cost.
 
 Pure functions of numbers and games. Knows no HTML, no file and no judge but by its name.
 """
@@ -6,12 +6,13 @@ Pure functions of numbers and games. Knows no HTML, no file and no judge but by 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evalsuite.records import Game
-from evalsuite.report import audit_words, words
-from evalsuite.report.view import AuditLine, Score
+from evalsuite.report import words
+from evalsuite.report.view import Score
 
 REFERENCE = "reference"
 PANEL = "panel"
@@ -24,6 +25,14 @@ _ORDINALS = (
 def kind(judge: str) -> str:
     """'reference' for a check without a model, else 'model'."""
     return "reference" if judge == REFERENCE else "model"
+
+
+def short(judge: str) -> str:
+    """A judge's name without its kind and its server's address: 'openai:m@http://…' is 'm'."""
+    _, colon, model = judge.partition(":")
+    if not colon or not judge.startswith(("openai:", "local:")):
+        return judge
+    return re.sub(r"@https?://.*", "", model) or judge
 
 
 # What a protocol's verdicts weigh, by preset; the empty name is for those that others used.
@@ -44,11 +53,12 @@ def about(
     one_order: bool = False,
     scored: bool = False,
     weighed: str | None = None,
+    ranging: str = "",
 ) -> str:
     """What judged, in a sentence or two.
 
-    `one_order`: no pair was judged in both. `scored`: each answer was read alone. `weighed`: the
-    preset, where verdicts have weights.
+    `one_order`: no pair was judged in both. `scored`: each answer was read alone, the scores
+    `ranging` "from 1 to 10". `weighed`: the preset, where verdicts have weights.
     """
     if judge == REFERENCE:
         return (
@@ -65,8 +75,8 @@ def about(
     known = f" The server answered as {words.listing(answered)}." if answered else ""
     if scored:
         return (
-            f"A language model{place}, {judge}, read each answer by itself and gave it a score; no "
-            f"answer was held against another.{known}"
+            f"A language model{place}, {judge}, read each answer by itself and gave it a score"
+            f"{ranging and f' {ranging}'}; no answer was held against another.{known}"
         )
     weights = "" if weighed is None else f" {_WEIGHTS.get(weighed, _WEIGHTS[''])}"
     if one_order:
@@ -83,19 +93,35 @@ def about(
 
 
 def column_note(
-    judge: str, its_about: str, rated: bool, others: int, *, scored: bool = False
+    judge: str,
+    its_about: str,
+    rated: bool,
+    others: int,
+    *,
+    scored: bool = False,
+    ranging: str = "",
+    wins: str = "a tie counting half",
 ) -> str:
-    """The sentence under the first screen's table."""
+    """The sentence under the first screen's table. `wins` says what win rates are made of."""
     number = (
-        "“Score” is the mean of what the judge gave a model’s answers, on its own scale."
+        f"“Score” is the mean of what the judge gave a model’s answers, "
+        f"{ranging or 'on its own scale'}."
         if scored
         else "“Rating” is on Elo’s scale with mean 1000: 100 points more mean that the better "
         "model wins about 64 of 100 comparisons."
         if rated
-        else "“Wins” is the share of judged comparisons that a model won, a tie counting half."
+        else f"“Wins” is the share of judged comparisons that a model won, {wins}."
     )
     more = f" Below {'is' if others == 1 else 'are'} {words.plural(others, 'more judge')}."
-    return f"{number} Judge: {judge}. {its_about}{more if others else ''}"
+    who = "" if judge in its_about else f" Judge: {judge}."
+    return f"{number}{who} {its_about}{more if others else ''}"
+
+
+def win_note(judge: str, weighed: str | None) -> str:
+    """What a win rate counts beside whole wins."""
+    if judge == PANEL:
+        return "the mean of the judges’ shares"
+    return "a tie counting half" if weighed is None else "each by its weight"
 
 
 def rank(places: tuple[int, int] | None) -> str:
@@ -157,7 +183,9 @@ def verdict_of_scores(labels: Sequence[str], scores: Sequence[Score]) -> str:
     said = f"{best} has the highest mean score"
     if not rivals:
         return f"{said}." if len(known) > 1 else f"{best} has a mean score of {top.text}."
-    return f"{said}; its interval overlaps with that of {words.listing(rivals)}."
+    if len(rivals) > 3:
+        return f"{said}, but its interval overlaps with those of {len(rivals)} others."
+    return f"{said}, but its interval overlaps with that of {words.listing(rivals)}."
 
 
 def scored_answers(numbers: Sequence[Mapping[str, Any]]) -> str:
@@ -187,121 +215,14 @@ def sums(pairs: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> str:
     return f"Sums of the scores of all games: {'; '.join(parts)}." if parts else ""
 
 
-def played(audit: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> str:
-    """'240 games make 120 comparisons.'"""
+def played(judge: str, audit: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> str:
+    """'240 games, 120 comparisons'; of a panel, which plays none itself, '120 comparisons'."""
     columns = ("wins_a", "wins_b", "ties", "invalid")
     decisions = sum(int(pair.get(column) or 0) for pair in pairs for column in columns)
     games = audit.get("games")
-    if not games:
+    if not games or judge == PANEL:
         return words.plural(decisions, "comparison")
     return f"{words.plural(int(games), 'game')}, {words.plural(decisions, 'comparison')}"
-
-
-def audit(judge: str, numbers: Mapping[str, Any], *, scored: bool = False) -> tuple[AuditLine, ...]:
-    """How the judge behaves, whatever it judges; what is not known is said to be so.
-
-    `scored`: it read each answer alone, so there are neither orders nor winners.
-    """
-    if judge == PANEL:
-        return _panel_audit(numbers)
-    check = judge == REFERENCE
-    same = numbers.get("swap_agreement")
-    first = numbers.get("first_place_share")
-    longer = numbers.get("longer_share")
-    invalid = numbers.get("invalid_rate")
-    again = numbers.get("repeat_agreement")
-    repeated = AuditLine(
-        f"Same {'score' if scored else 'verdict'} when asked again",
-        _share(again),
-        _of(numbers, "repeated_games", "game played more than once", "no game was repeated")
-        + _interval(numbers, "repeat_agreement"),
-    )
-    if scored:
-        without = AuditLine(
-            "Without a score",
-            _share(invalid),
-            _of(numbers, "games", "answer", "no answer was read")
-            + _interval(numbers, "invalid_rate")
-            + " They are left out of the means.",
-        )
-        return (*(() if again is None else (repeated,)), without)
-    return (
-        *(() if again is None else (repeated,)),
-        AuditLine(
-            "Same verdict in both orders",
-            _share(same),
-            _of(numbers, "swapped_pairs", "pair played in both orders", "no pair has both orders")
-            + _interval(numbers, "swap_agreement")
-            + (
-                " A check sees no order, so this is as it must be."
-                if check
-                else " The others are counted as ties."
-            ),
-        ),
-        AuditLine(
-            "Won by the answer shown first",
-            _share(first),
-            _of(
-                numbers,
-                "decisive_games",
-                "game with a winner",
-                "no game has a winner"
-                if numbers.get("places_known", True)
-                else "the order in which answers were shown was not kept",
-            )
-            + _interval(numbers, "first_place_share")
-            + " A judge that favours no place comes to 50 %.",
-        ),
-        AuditLine(
-            "Won by the longer answer",
-            _share(longer),
-            _of(
-                numbers,
-                "unequal_lengths",
-                "game won between answers of different length",
-                "no game was won between answers of different length",
-            )
-            + _interval(numbers, "longer_share")
-            + " Far from 50 % it may be taste for length, or the longer ones may be better.",
-        ),
-        AuditLine(
-            "Without a verdict",
-            _share(invalid),
-            _of(numbers, "games", "game", "no game was played")
-            + _interval(numbers, "invalid_rate")
-            + " They count for nobody; neither does the other order of their pair.",
-        ),
-        *audit_words.more_lines(numbers),
-    )
-
-
-def _panel_audit(numbers: Mapping[str, Any]) -> tuple[AuditLine, ...]:
-    """Each judge against the panel of the others."""
-    lines = []
-    for judge, found in (numbers.get("leave_one_out") or {}).items():
-        if not found.get("n"):
-            detail = "Not known: it decided nothing that the others decided too."
-            lines.append(AuditLine(f"{judge} agrees with the others", "not known", detail))
-            continue
-        low, high = found["agreement_ci"]
-        kappa = found.get("kappa")
-        moved = found.get("largest_change")
-        detail = (
-            f"Of {words.plural(int(found['n']), 'comparison')}. 95 % interval: {100 * low:.0f} to "
-            f"{100 * high:.0f} %."
-        )
-        if kappa is not None:
-            detail += f" Beyond chance (Cohen’s kappa): {kappa:.2f}."
-        if moved is not None:
-            order = "stays" if found.get("same_order") else "changes"
-            detail += (
-                f" Without it win rates move by {100 * moved:.1f} points at most, and the order of "
-                f"the models {order}."
-            )
-        lines.append(
-            AuditLine(f"{judge} agrees with the others", _share(found["agreement"]), detail)
-        )
-    return tuple(lines)
 
 
 def controlled(judge: str, numbers: Sequence[Mapping[str, Any]], refused: str | None) -> str:
@@ -335,6 +256,8 @@ def cost(judge: str, games: Sequence[Game]) -> str:
     read = sum(int(game.tokens.get("prompt") or 0) for game in games)
     written = sum(int(game.tokens.get("completion") or 0) for game in games)
     calls = sum(game.calls for game in games)
+    if not calls + read + written and all(game.cost is None for game in games):
+        return ""  # published games don't say
     known = [game.cost for game in games if game.cost is not None]
     dollars = dollar(math.fsum(known)) if len(known) == len(games) else "cost not known"
     return (
@@ -348,21 +271,3 @@ def dollar(cost: float) -> str:
     if cost <= 0:
         return "no cost"
     return f"${cost:.2f}" if cost >= 0.1 else f"${cost:.2g}"
-
-
-def _share(value: Any) -> str:
-    return "not known" if value is None else f"{100 * value:.0f} %"
-
-
-def _interval(numbers: Mapping[str, Any], name: str) -> str:
-    """' 95 % interval: 88 to 98 %.'; '' where there is none."""
-    bounds = (numbers.get("intervals") or {}).get(name)
-    return f" 95 % interval: {100 * bounds[0]:.0f} to {100 * bounds[1]:.0f} %." if bounds else ""
-
-
-def _of(numbers: Mapping[str, Any], count: str, one: str, none: str) -> str:
-    n = int(numbers.get(count) or 0)
-    if not n:
-        return f"Not known: {none}."
-    what, _, rest = one.partition(" ")
-    return f"Of {words.plural(n, one, f'{what}s {rest}'.strip())}."

@@ -12,18 +12,18 @@ from typing import Any
 from evalsuite.leaderboard import Run
 from evalsuite.leaderboard.merge import Origin
 from evalsuite.records import Game, Leaderboard
-from evalsuite.report import audit_words, judge_words, words
+from evalsuite.report import audit_lines, audit_words, judge_words, words
 from evalsuite.report.charts import Scale
 from evalsuite.report.view import (
     CategoryRow,
     DuelCell,
-    JudgeColumn,
     League,
     Score,
     Standing,
 )
 
 _NOTHING = Score(None, None, words.MISSING, "")
+_RANGES = {"score": "from 1 to 10"}  # what the scores of a preset lie between
 
 
 def league_keys(runs: Sequence[Run]) -> dict[tuple[int, str], str]:
@@ -66,30 +66,6 @@ def _judges(board: Leaderboard) -> list[str]:
     return list(named)
 
 
-def judge_column(
-    found: Sequence[League], labels: Sequence[str]
-) -> tuple[JudgeColumn | None, dict[str, Score]]:
-    """The first screen's column, and each model's number in it.
-
-    There is one when all games are of one run: ratings of models that never met don't compare.
-    """
-    if not found or len({league.run for league in found}) > 1:
-        return None, {}
-    league = found[0]
-    rated = league.scored or (
-        len(league.standings) > 2 and any(s.rating.value is not None for s in league.standings)
-    )
-    scores = {s.name: s.rating if rated else s.win for s in league.standings}
-    column = JudgeColumn(
-        title="Score" if league.scored else "Rating" if rated else "Wins, %",
-        judge=league.judge,
-        note=judge_words.column_note(
-            league.judge, league.about, rated, len(found) - 1, scored=league.scored
-        ),
-    )
-    return column, {label: scores.get(label, _NOTHING) for label in labels}
-
-
 # ---- one league ---------------------------------------------------------------------------------
 
 
@@ -114,7 +90,10 @@ def _league(
     )
     shown = [s.name for s in standings]
     values = [bound for s in standings if s.rating.value is not None for bound in _span(s.rating)]
-    categories = list(dict.fromkeys(c for n in names for c in numbers[n].get("categories") or {}))
+    kind = "score_categories" if scored else "categories"
+    categories = list(dict.fromkeys(c for n in names for c in numbers[n].get(kind) or {}))
+    weighed = next((g.preset for g in games if g.preference is not None), None)
+    ranging = _RANGES.get(next((g.preset for g in games), ""), "") if scored else ""
     audit = board.judge_audit.get(judge) or {}
     decided = sum(_int(p, "wins_a") + _int(p, "wins_b") + _int(p, "ties") for p in pairs)
     return League(
@@ -127,14 +106,15 @@ def _league(
             sorted({g.served for g in games if g.served}),
             one_order=_one_order(games),
             scored=scored,
-            weighed=next((g.preset for g in games if g.preference is not None), None),
+            weighed=weighed,
+            ranging=ranging,
         ),
         verdict=judge_words.verdict_of_scores(shown, [s.rating for s in standings])
         if scored
         else judge_words.verdict(judge, shown, places, decided, names),
         played=judge_words.scored_answers([numbers[n] for n in names])
         if scored
-        else judge_words.played(audit, pairs),
+        else judge_words.played(judge, audit, pairs),
         standings=standings,
         scale=Scale.around(values) if values and (scored or len(standings) > 2) else None,
         no_rating="" if scored else _no_rating(standings, decided),
@@ -147,8 +127,8 @@ def _league(
             )
             for row in names
         ),
-        categories=tuple(_category(c, names, numbers) for c in categories),
-        audit=judge_words.audit(judge, audit, scored=scored),
+        categories=tuple(_category(c, names, numbers, scored=scored) for c in categories),
+        audit=audit_lines.audit(judge, audit, scored=scored),
         cost=judge_words.cost(judge, games),
         controlled=""
         if scored
@@ -159,6 +139,8 @@ def _league(
         scored=scored,
         bounds=audit_words.bounds(shown, [numbers[n] for n in names]),
         marks=audit_words.marks(judge, audit, shown, [numbers[n] for n in names]),
+        range=ranging,
+        win_note=judge_words.win_note(judge, weighed),
     )
 
 
@@ -200,6 +182,7 @@ def _standing(
         name=label,
         leads=rank is not None and rank[0] == 1,
         rank=judge_words.rank(rank),
+        place=rank,
         rating=_score(mark.get("value"), mark.get("ci"), "score")
         if scored
         else _score(numbers.get("rating"), numbers.get("rating_ci"), "rating"),
@@ -289,13 +272,21 @@ def _duel(
 
 
 def _category(
-    category: str, names: Sequence[str], numbers: Mapping[str, Mapping[str, Any]]
+    category: str,
+    names: Sequence[str],
+    numbers: Mapping[str, Mapping[str, Any]],
+    *,
+    scored: bool,
 ) -> CategoryRow:
+    kind = "score_categories" if scored else "categories"
     cells: list[tuple[Score, int | None, int]] = []
     for name in names:
-        its = (numbers[name].get("categories") or {}).get(category)
+        its = (numbers[name].get(kind) or {}).get(category)
         if its is None:
             cells.append((_NOTHING, None, 0))
+            continue
+        if scored:
+            cells.append((_score(its.get("value"), its.get("ci"), "score"), None, _int(its, "n")))
             continue
         score = _score(its.get("win_rate"), its.get("ci"), "share")
         shade = None if score.value is None else _shade(score.value)

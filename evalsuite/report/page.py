@@ -18,6 +18,9 @@ from evalsuite.report.first import (
     card,
     facts,
     item_count,
+    judged_order,
+    judged_row,
+    judged_verdict,
     make_score,
     model_row,
     problems,
@@ -25,7 +28,8 @@ from evalsuite.report.first import (
 )
 from evalsuite.report.games import collect_games, read_games
 from evalsuite.report.gate import gate_view
-from evalsuite.report.leagues import judge_column, leagues
+from evalsuite.report.judge_column import judge_column
+from evalsuite.report.leagues import leagues
 from evalsuite.report.pairs import compare_models
 from evalsuite.report.samples import collect
 from evalsuite.report.shards import Shards, pack
@@ -60,21 +64,28 @@ def build_page(
     groups = capability_tasks(capability_of)
     ordered = [task for members in groups.values() for task in members]
 
-    samples = collect(board, origins, ordered, shards or Shards(), table)
     played = read_games(runs)
-    games = collect_games(runs, origins, played)
     judged = leagues(runs, origins, played)
+    judged_only = bool(judged) and not ordered
+    if judged_only:
+        board = judged_order(board, judged)
+    samples = collect(board, origins, ordered, shards or Shards(), table)
+    games = collect_games(runs, origins, played)
     contrasts = compare_models(board, origins, groups, ordered)
     column, judge_scores = judge_column(judged, [m.name for m in board.models])
     models = tuple(
         model_row(m, board.models, about(origins[m.name]), groups, judge_scores.get(m.name))
         for m in board.models
     )
+    if judged_only:
+        models = tuple(judged_row(row, judged) for row in models)
     first = runs[0].manifest
+    every = [game for its in played.values() for game in its]
+    pairs = sum(game.second is not None for game in every)
     return Page(
-        title=title(board, ordered),
-        verdict=words.verdict(board.models),
-        facts=facts(runs, board, ordered, sum(len(its) for its in played.values())),
+        title=title(board, ordered, list(dict.fromkeys(league.judge for league in judged))),
+        verdict=judged_verdict(judged) if judged_only else words.verdict(board.models),
+        facts=facts(runs, board, ordered, pairs, len(every) - pairs),
         demo=DEMO_NOTE if any(is_demo(origins[m.name]) for m in board.models) else "",
         problems=problems(board, capability_of),
         models=models,
@@ -112,6 +123,7 @@ def build_page(
         cost=tuple(line for run in runs for line in judging_cost(run, named=len(runs) > 1)),
         evalsuite=str(first.get("evalsuite", "")),
         gate=gate_view(runs[0]) if len(runs) == 1 else None,
+        judged_only=judged_only,
     )
 
 

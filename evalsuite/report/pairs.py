@@ -58,7 +58,7 @@ def compare_models(
     groups: Mapping[str, Sequence[str]],
     tasks: Sequence[str],
 ) -> Mapping[str, Any] | None:
-    """What the page's script shows of each pair of models, None for fewer than two.
+    """What the page's script shows of each pair of models; None for one model or without tasks.
 
     {"units": a unit a task, "down": the tasks where less is better, "pairs": {"0/1": {"overall":
     [difference, low, high, p] or null, "tasks": {"3": [n, value, value, difference, low, high, p,
@@ -70,7 +70,7 @@ def compare_models(
         UserError: a damaged samples file.
     """
     models = board.models[:MOST_MODELS]
-    if len(models) < 2:
+    if len(models) < 2 or not tasks:
         return None
     units: dict[str, tuple[str, bool]] = {}
     found: list[dict[str, Items | str]] = []

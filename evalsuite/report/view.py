@@ -125,8 +125,10 @@ class JudgeColumn:
     """The judge's column of the first screen: what its numbers are, and who judged."""
 
     title: str
-    judge: str
+    judge: str  # in short: without the address of its server
     note: str
+    share: bool = True  # its numbers are win rates; else they stand on `scale`
+    scale: Scale | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ class Standing:
     name: str
     leads: bool  # nobody is surely better
     rank: str  # in words
+    place: tuple[int, int] | None
     rating: Score
     win: Score
     controlled: Score  # the win rate at equal length
@@ -158,7 +161,10 @@ class DuelCell:
 
 @dataclass(frozen=True, slots=True)
 class CategoryRow:
-    """A category and each model's (win rate, shade, comparisons), in the order of standings."""
+    """A category and each model's (win rate, shade, comparisons), in the order of standings.
+
+    Of answers that were scored alone: (mean score, None, answers).
+    """
 
     name: str
     cells: tuple[tuple[Score, int | None, int], ...]
@@ -194,6 +200,8 @@ class League:
     scored: bool = False  # all answers were scored alone: the ratings are mean scores, nobody met
     bounds: str = ""  # what comparisons without a verdict could have made of the win rates
     marks: tuple[str, ...] = ()  # what makes its verdicts doubtful as a whole
+    range: str = ""  # of scores: between which numbers they lie
+    win_note: str = ""  # what its win rates are made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,3 +257,4 @@ class Page:
     cost: tuple[str, ...] = ()  # what judging took, a sentence a run and judge
     compared: bool = False  # two models at least stand against each other
     gate: GateView | None = None
+    judged_only: bool = False  # no task was measured: the judge's numbers are the leaderboard

@@ -121,8 +121,10 @@ def test_two_scores_stand_alone_on_line_1(reply: str, scores: tuple[float, float
 
 
 def test_the_games_parse_to_the_winners_written_in_them(test_data: Path, tmp_path: Path) -> None:
-    board = imported("mt-bench", test_data / "judge" / "mt_bench", tmp_path / "run")
-    games = list(load_run(tmp_path / "run").games())
+    reports = tmp_path / "reports"
+    board = imported("mt-bench", test_data / "judge" / "mt_bench", reports / "run")
+    assert ">run</a>" in (reports / "index.html").read_text()  # the list of runs knows it
+    games = list(load_run(reports / "run").games())
     assert len(games) == 150
     assert sum(game.verdict == "invalid" for game in games) == 3
     mark = {"[[A]]": "first", "[[B]]": "second", "[[C]]": "tie"}

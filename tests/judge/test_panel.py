@@ -152,4 +152,4 @@ def test_a_run_with_two_judges_ends_in_a_panel(tmp_path: Path) -> None:
     played = (tmp_path / "run" / "matches.jsonl").read_text().splitlines()
     assert len(played) == 12
     page = (tmp_path / "run" / "report.html").read_text()
-    assert "agrees with the others" in page
+    assert "judge agrees with the other<" in page

@@ -15,6 +15,18 @@ function node(tag, attributes, ...children) {
   return made;
 }
 
+/** A name that a narrow column may break after its signs, not in the middle of a word. */
+function breakable(name) {
+  const parts = name.match(/[^_/.@:-]*[_/.@:-]+|[^_/.@:-]+/g) || [];
+  return node("span", {}, ...parts.flatMap((part) => [part, node("wbr", {})]).slice(0, -1));
+}
+
+/** Points with one decimal, halves to the even digit: as the page's other numbers were written. */
+function tenths(value) {
+  const half = Number.isInteger(value * 4) && !Number.isInteger(value * 2); // 71.25 is one exactly
+  return (half ? (2 * Math.round(value * 5)) / 10 : value).toFixed(1);
+}
+
 // ---- tables ---------------------------------------------------------------------------------
 
 for (const table of document.querySelectorAll("table[data-sortable]")) {

@@ -43,7 +43,7 @@ function compareModels(data) {
 
   const share = (task) => units[task] === "share";
   const scaled = (task, value) =>
-    value === null ? null : share(task) ? (100 * value).toFixed(1) : String(Number(value.toPrecision(4)));
+    value === null ? null : share(task) ? tenths(100 * value) : String(Number(value.toPrecision(4)));
   const told = (line) => line.p < 0.05;
 
   function verdict(its, a, b) {
@@ -57,7 +57,7 @@ function compareModels(data) {
     if (!its.tasks.length) return "They have no task in common that can be compared item by item.";
     if (!its.overall) return `There is no overall difference: a task is missing for one of the two.${tasks}`;
     const [difference, low, high, p] = its.overall;
-    const points = (value) => (100 * value).toFixed(1);
+    const points = (value) => tenths(100 * value);
     const detail = `95 % interval ${minus(points(low))} to ${minus(points(high))}, p ${probability(p)}`;
     const surely = low > 0 || high < 0;
     const [better, other] = difference > 0 ? [first, second] : [second, first];
@@ -96,7 +96,7 @@ function compareModels(data) {
   function count(line, side) {
     const shown = line.counts[side].toLocaleString("en");
     if (!list || !line.counts[side]) return shown;
-    const about = `${shown} items of ${data.tasks[line.task]} where ${names[chosen()[side]]} is better`;
+    const about = `${shown} ${line.counts[side] === 1 ? "item" : "items"} of ${data.tasks[line.task]} where ${names[chosen()[side]]} is better`;
     const button = node("button", { type: "button", class: "link", "aria-label": about }, shown);
     button.addEventListener("click", () => list.narrow(line.task, side ? "b" : "a"));
     return button;
@@ -110,7 +110,7 @@ function compareModels(data) {
     return node(
       "tr",
       {},
-      node("th", { scope: "row", class: "sticky" }, data.tasks[line.task], asked),
+      node("th", { scope: "row", class: "sticky" }, breakable(data.tasks[line.task]), asked),
       number(line.values[0], minus(scaled(line.task, line.values[0]))),
       number(line.values[1], minus(scaled(line.task, line.values[1]))),
       node("td", { class: "plot" }, share(line.task) ? whisker(line, most) : ""),
@@ -125,7 +125,7 @@ function compareModels(data) {
 
   function missing([task, why]) {
     const rest = ["a", "b", "d", "p", "x", "y", "n"].map(() => node("td", { class: "n", "data-value": "" }, "–"));
-    const name = node("th", { scope: "row", class: "sticky" }, data.tasks[task], node("small", {}, why));
+    const name = node("th", { scope: "row", class: "sticky" }, breakable(data.tasks[task]), node("small", {}, why));
     rest.splice(2, 0, node("td", {}));
     rest.splice(4, 0, node("td", { class: "n" }, "–"));
     return node("tr", {}, name, ...rest);
@@ -146,8 +146,8 @@ function compareModels(data) {
     byId("contrast-scale").replaceChildren(
       ...[-most, 0, most].map((end) => node("span", {}, signed(Math.round(100 * end)))),
     );
-    table.tHead.querySelector('[data-name="a"]').textContent = names[a];
-    table.tHead.querySelector('[data-name="b"]').textContent = names[b];
+    table.tHead.querySelector('[data-name="a"]').replaceChildren(breakable(names[a]));
+    table.tHead.querySelector('[data-name="b"]').replaceChildren(breakable(names[b]));
     for (const head of table.tHead.rows[0].cells) head.removeAttribute("aria-sort");
     table.tBodies[0].replaceChildren(
       ...its.tasks.map((line) => cells(line, most)),

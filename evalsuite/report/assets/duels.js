@@ -57,7 +57,7 @@ function listDuels(data) {
 
   return (a, b) => {
     const [first, second] = [data.models[a], data.models[b]];
-    const met = (row) => [models[row.a], models[row.b]].sort().join("\n") === [first, second].sort().join("\n");
+    const met = (row) => row.b !== null && [models[row.a], models[row.b]].sort().join("\n") === [first, second].sort().join("\n");
     shown = first === second ? [] : rows.filter(met);
     section.hidden = !shown.length;
     const judges = [...new Set(shown.map((row) => row.l))];

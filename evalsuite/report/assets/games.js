@@ -6,19 +6,26 @@ function browseGames(data) {
   const reference = (row) => leagues[row.l] === "reference" || leagues[row.l].startsWith("reference (");
   const NOT_KEPT = "This text was not kept by the run.";
 
+  /** Whether the answer of one model was judged by itself. */
+  const alone = (row) => row.b === null;
+
+  /** The models whose answers were judged. */
+  const pair = (row) => (alone(row) ? [row.a] : [row.a, row.b]);
+
   /** What the two orders come to; `who` is the model that has won. */
   const winner = (row) => (row.o === "a" ? row.a : row.o === "b" ? row.b : null);
 
   function outcome(row) {
     if (winner(row) !== null) return node("span", { class: "winner" }, `${models[winner(row)]} wins`);
-    if (row.o === "invalid") return node("span", { class: "partly" }, "no verdict");
+    if (row.o === "invalid") return node("span", { class: "partly" }, alone(row) ? "no score" : "no verdict");
+    if (alone(row)) return node("span", {}, `score ${grade(row, row.games[0].scores[0])}`);
     return node("span", {}, row.split ? "tie: the orders disagree" : "tie");
   }
 
   const last = (numbers) => (numbers === null ? null : texts[numbers[numbers.length - 1]]);
 
   /** The names of a game's first and second answer. */
-  const shown = (row, game) => (game.first ? [row.b, row.a] : [row.a, row.b]).map((i) => models[i]);
+  const shown = (row, game) => (game.first ? [...pair(row)].reverse() : pair(row)).map((i) => models[i]);
 
   const grade = (row, score) =>
     reference(row) ? (score === 1 ? "right" : "wrong") : String(Number(score.toPrecision(4)));
@@ -31,6 +38,7 @@ function browseGames(data) {
     if (graded) {
       const names = shown(row, graded);
       const grades = graded.scores.map((score) => grade(row, score));
+      if (alone(row)) return "";
       if (grades[0] === grades[1]) return `both ${grades[0]}`;
       return grades.map((its, i) => `${names[i]}: ${its}`).join(", ");
     }
@@ -78,7 +86,7 @@ function browseGames(data) {
   function answers(row) {
     const first = row.games[0];
     const lengths = first.first ? [...first.lengths].reverse() : first.lengths;
-    const own = [row.a, row.b].map((model, i) => {
+    const own = pair(row).map((model, i) => {
       const won = winner(row) === model;
       const made = part(models[model], kept(last(row.answers[i])));
       made.querySelector("h3").append(
@@ -97,7 +105,7 @@ function browseGames(data) {
     const parts = [];
     for (let i = 0; i < row.turn - 1; i++) {
       parts.push(part(`Turn ${i + 1}`, kept(turn(row.question, i))));
-      const both = [row.a, row.b].map((model, k) => part(models[model], kept(turn(row.answers[k], i))));
+      const both = pair(row).map((model, k) => part(models[model], kept(turn(row.answers[k], i))));
       parts.push(node("div", { class: "two" }, ...both));
     }
     return node("details", {}, node("summary", {}, "What was said before"), ...parts);
@@ -126,8 +134,10 @@ function browseGames(data) {
 
   function order(row, game) {
     const names = shown(row, game);
-    const content = [node("p", { class: "verdict" }, `Verdict: ${verdictOf(row, game)}.`)];
-    if (game.scores) {
+    const content = alone(row)
+      ? [node("p", { class: "verdict" }, game.scores ? `Score: ${grade(row, game.scores[0])}.` : "No score.")]
+      : [node("p", { class: "verdict" }, `Verdict: ${verdictOf(row, game)}.`)];
+    if (game.scores && !alone(row)) {
       const graded = game.scores.map((score, i) => `${names[i]} ${grade(row, score)}`).join(", ");
       content.push(node("p", { class: "about" }, `${reference(row) ? "The check says" : "Scores"}: ${graded}.`));
     }
@@ -136,26 +146,27 @@ function browseGames(data) {
     else if (!game.error && !reference(row)) content.push(kept(null));
     const tokens = took(row, game);
     if (tokens && !game.error) content.push(node("p", { class: "about" }, tokens));
-    return part(`${names[0]} first, ${names[1]} second`, ...content);
+    return alone(row) ? node("section", {}, ...content) : part(`${names[0]} first, ${names[1]} second`, ...content);
   }
 
   function head(row) {
     const turn = row.turn > 1 ? `, turn ${row.turn}` : "";
     const again = row.repeat ? `, repeat ${row.repeat}` : "";
     return {
-      title: `Question ${row.q}${turn}${again}: ${models[row.a]} against ${models[row.b]}`,
+      title: `Question ${row.q}${turn}${again}: ${pair(row).map((i) => models[i]).join(" against ")}`,
       about: [`${leagues[row.l]} · ${categories[row.c]} · `, outcome(row)],
     };
   }
 
   function fill(row) {
     const heading = reference(row) ? "Both orders" : "What the judge said, in both orders";
+    const one = alone(row) ? "What the judge said" : "The one order that was judged";
     return [
       earlier(row),
       part("Question", kept(last(row.question))),
       row.reference === undefined ? null : part("Reference", text(texts[row.reference])),
       answers(row),
-      node("h3", { class: "orders" }, row.games.length > 1 ? heading : "The one order that was judged"),
+      node("h3", { class: "orders" }, row.games.length > 1 ? heading : one),
       node("div", { class: "two orders" }, ...row.games.map((game) => order(row, game))),
     ];
   }
@@ -167,19 +178,19 @@ function browseGames(data) {
   offer(form.category, categories);
   form.league.closest("label").hidden = leagues.length < 2;
   const names = (row) => [
-    ...[leagues[row.l], row.q, row.turn, models[row.a], models[row.b]],
+    ...[leagues[row.l], row.q, row.turn, ...pair(row).map((i) => models[i])],
     ...(row.repeat ? [row.repeat] : []),
   ];
   return browse({
     one: "game",
     many: "games",
-    what: rows.length === 1 ? "comparison" : "comparisons",
+    what: (rows.every(alone) ? "answer" : "comparison") + (rows.length === 1 ? "" : "s"),
     rows,
     accepts,
     cells: (row) => [
       `${row.q}${row.turn > 1 ? `, turn ${row.turn}` : ""}${row.repeat ? `, repeat ${row.repeat}` : ""}`,
       outcome(row),
-      `${models[row.a]} · ${models[row.b]}`,
+      pair(row).map((i) => models[i]).join(" · "),
       clip((last(row.question) || "").slice(0, PREVIEW)),
       clip(said(row)),
     ],

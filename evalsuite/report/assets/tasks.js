@@ -3,6 +3,7 @@
 (() => {
   const form = byId("task-filters");
   const table = byId("task-table");
+  if (!table) return; // judged games only
   const heads = [...table.tHead.rows[0].cells];
   const low = (name) => form.elements[name].value.trim().toLowerCase();
 
