@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import pandas as pd
-
 from evalsuite.records import (
     Estimate,
     Failure,
@@ -126,6 +124,9 @@ def to_csv(board: Leaderboard) -> str:
                 rows.append(row | _bounds(its.value, its.ci))
         for judge, said in model.judges.items():
             rows += _judge_rows(name, judge, said)
+    # Here, since it would be a third of the time that a command takes to begin.
+    import pandas as pd
+
     table = pd.DataFrame(rows, columns=_COLUMNS, dtype=object)
     return str(table.to_csv(index=False, lineterminator="\n"))
 

@@ -345,7 +345,10 @@ class RemoteClient(Generic[_Read]):
             return
         # The slot is kept meanwhile: a server in trouble is not helped by other calls.
         await asyncio.sleep(backoff)
-        permit.give("failed")
+        if trouble.kind != "unreached":
+            permit.give("failed")
+        # Else the slot is kept until patience ends: in turn with others, at a pace that shrinks,
+        # all calls of a run would have to fail before the first of them gave up.
 
     # ---- what leaves and what is shown
 

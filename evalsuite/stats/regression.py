@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from evalsuite.stats.paired import Floats, PairedMeans
 
@@ -80,7 +80,7 @@ def find_regressions(
     share = share / share.sum()
     adjusted = holm(pairs.p_drop, share)
     with np.errstate(invalid="ignore"):
-        lower = mean - stats.t.ppf(1 - BOUND_LEVEL, pairs.df) * pairs.careful
+        lower = mean - special.stdtrit(pairs.df, 1 - BOUND_LEVEL) * pairs.careful
         within = lower > -margins
     visible = smallest_visible(pairs.careful, pairs.df, share * TASKS_LEVEL / families)
 
@@ -94,8 +94,8 @@ def find_regressions(
         with np.errstate(invalid="ignore"):
             # Welch and Satterthwaite's degrees of freedom of a sum.
             df = np.nan_to_num(parts.sum(-1) ** 2 / (parts**2 / dfs).sum(-1), nan=1.0)
-        p = stats.t.cdf(whole / stderr, df)
-        mean_lower = whole - stats.t.ppf(1 - BOUND_LEVEL, df) * stderr
+        p = special.stdtr(df, whole / stderr)
+        mean_lower = whole - special.stdtrit(df, 1 - BOUND_LEVEL) * stderr
         margin = np.nanmin(margins[which]) if np.isfinite(margins[which]).any() else np.nan
         mean_visible = smallest_visible(stderr, df, MEAN_LEVEL / families)
     else:
@@ -148,5 +148,5 @@ def smallest_visible(stderr: ArrayLike, df: ArrayLike, level: ArrayLike) -> Floa
     Source: H. Bloom, Minimum detectable effects, Evaluation Review 19 (1995).
     """
     df = np.asarray(df, np.float64)
-    reach = stats.t.ppf(1 - np.asarray(level, np.float64), df) + stats.t.ppf(POWER, df)
+    reach = special.stdtrit(df, 1 - np.asarray(level, np.float64)) + special.stdtrit(df, POWER)
     return np.asarray(reach * np.asarray(stderr, np.float64))

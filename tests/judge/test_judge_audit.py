@@ -13,11 +13,14 @@ import pytest
 from judge_server import MODEL, JudgeServer, answers_in
 
 from evalsuite.cli import main
+from evalsuite.judge import Patience
 from evalsuite.judge.audit_set import own_pairs, read_pairs
 from evalsuite.judge.auditing import audit_numbers, fitness
 from evalsuite.judge.neutral import neutral
 from evalsuite.leaderboard.files import load_run
 from evalsuite.records import Game
+from evalsuite.remote import RemoteClient
+from evalsuite.remote.concurrency import START
 
 PAIRS = read_pairs(own_pairs())
 GAMES = 2 * len(PAIRS)
@@ -142,11 +145,22 @@ def test_missing_calls_are_exit_4_and_the_rest_is_shown(
 
 
 def test_a_server_that_is_gone_is_exit_4_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sends = 0
+    post = RemoteClient._post
+
+    async def counted(client: RemoteClient[Any], path: Any, body: Any) -> str:
+        nonlocal sends
+        sends += 1
+        return await post(client, path, body)
+
+    monkeypatch.setattr(RemoteClient, "_post", counted)
     with JudgeServer() as server:
         pass
     assert audit(tmp_path, server) == (4, {})
+    # Those that were sent first end it; the other games are not tried one after another.
+    assert sends <= START * Patience().connect_tries < 2 * GAMES
     shown = capsys.readouterr().err
     assert "cannot be reached" in shown
     assert shown.count("\n") == 1

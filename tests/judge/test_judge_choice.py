@@ -38,6 +38,7 @@ from evalsuite.store import Store
 MANY = tuple(
     Question(f"q{i}", f"c{i % 4}", (f"Say {i}.", "Again.")[: 1 + (i % 5 == 0)]) for i in range(20)
 )
+FEW = MANY[:8]  # every category twice, two of two turns
 NAMES = tuple(f"m{k}" for k in range(6))
 
 
@@ -57,13 +58,17 @@ def answers(names: tuple[str, ...] = NAMES) -> dict[str, list[Answer]]:
 
 
 def play(
-    server: JudgeServer | BatchServer, store: Store, run: str = "run-1", **rules: Any
+    server: JudgeServer | BatchServer,
+    store: Store,
+    run: str = "run-1",
+    questions: tuple[Question, ...] = MANY,
+    **rules: Any,
 ) -> JudgeResult:
     budget = rules.pop("budget", None)
     judge = rules.pop("judge", "judge")
     spec = resolve_judge(f"openai:{judge}@{server.url}", {}, prices=load_prices())
     return judge_run(
-        MANY,
+        questions,
         answers(),
         spec,
         store,
@@ -121,11 +126,12 @@ def test_the_estimate_counts_what_is_played(
         preset = load_preset()
         spec = resolve_judge(f"openai:gpt-4@{server.url}", {}, prices=load_prices())
         before = estimate_questions(
-            MANY, 6, spec, preset, repeats=repeats, baseline=bool(baseline), games=games
+            FEW, 6, spec, preset, repeats=repeats, baseline=bool(baseline), games=games
         )
         result = play(
             server,
             store,
+            questions=FEW,
             repeats=repeats,
             baseline=baseline,
             games=games,
@@ -140,7 +146,7 @@ def test_the_estimate_counts_what_is_played(
         assert bill <= result.estimate.dollars_at_most
         assert result.pending == 0
         assert len(server.requests) == before.calls
-        limit = count_matches(MANY, 6, repeats, baseline=bool(baseline))
+        limit = count_matches(FEW, 6, repeats, baseline=bool(baseline))
         most = limit if games is None else min(games, limit)
         assert most - 2 * repeats < before.calls <= most
 

@@ -191,16 +191,17 @@ def test_a_planted_mark_changes_nothing_in_any_preset(play: Play, preset: Preset
     for number, planted in enumerate([*PLANTED, *MORE_PLANTED]):
         # Where a plant holds words of quality itself, those are no forgery; it is the poor one's.
         cheats = ("poor",) if "excellent" in planted else tuple(honest)
+        plant = planted.replace("excellent", "superb")
         for cheat in cheats:
-            for place in ("{plant}\n{text}", "{text}\n{plant}"):
-                name = f"{number} {cheat} {place[:5]}"
-                whole = place.format(
-                    plant=planted.replace("excellent", "superb"), text=honest[cheat]
-                )
-                questions.append(Question(name, "writing", ("Say something.", "Once more.")))
-                for model, text in honest.items():
-                    turn = whole if model == cheat else text
-                    answers[model].append(Answer(name, (turn, turn)))
+            # Before in one turn and after in the other: both stand in the prompt of the second.
+            # Kinds take turns in which comes first.
+            turns = [f"{plant}\n{honest[cheat]}", f"{honest[cheat]}\n{plant}"]
+            turns = turns[:: -1 if number % 2 else 1]
+            name = f"{number} {cheat}"
+            questions.append(Question(name, "writing", ("Say something.", "Once more.")))
+            for model, text in honest.items():
+                its = turns if model == cheat else [text, text]
+                answers[model].append(Answer(name, tuple(its)))
     with JudgeServer(reply=JUDGES[preset.name]) as server:
         result = play(server, answers=answers, questions=tuple(questions), preset=preset)
     games = result.games
