@@ -28,7 +28,8 @@ from evalsuite.judge.matches import make_matches
 from evalsuite.judge.matchmaking import Matchmaking
 from evalsuite.judge.records import Match, Question
 from evalsuite.records import Game, Verdict
-from evalsuite.stats.ratings import Comparison, fit_many, rate
+from evalsuite.stats.ratings import Comparison, rate
+from evalsuite.stats.strengths import fit_many
 from evalsuite.store import Store
 
 Array = NDArray[np.float64]
@@ -90,6 +91,7 @@ def _means(found: dict[str, list[tuple[float, float, float]]]) -> dict[str, dict
         out[kind] = {
             "width": round(width, 1),
             "coverage": round(coverage, 4),
+            "coverage_error": round(float(np.std([row[1] for row in rows])) / len(rows) ** 0.5, 4),
             "error": round(square**0.5, 1),
         }
     return out

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from evalsuite.stats.intervals import Interval, level_quantile
-from evalsuite.stats.ratings import HALF_TIE
+from evalsuite.stats.strengths import HALF_TIE
 
 Array = NDArray[np.float64]
 

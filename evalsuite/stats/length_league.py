@@ -22,7 +22,7 @@ from evalsuite.stats.length_control import (
     on_logit_scale,
     require_lengths,
 )
-from evalsuite.stats.ratings import HALF_TIE
+from evalsuite.stats.strengths import HALF_TIE
 
 
 def in_league(

@@ -12,7 +12,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from evalsuite.stats.ratings import HALF_TIE, MEAN_RATING, Counts, fit_many
+from evalsuite.stats.strengths import (
+    HALF_TIE,
+    MEAN_RATING,
+    Counts,
+    fit_many,
+    inverse_laplacian,
+)
 
 # What every pair that may meet is taken to know beforehand. So small that a pair of groups that
 # never met comes first, so large that the inverse stays exact.
@@ -58,11 +64,9 @@ def choose_pairs(
     first, second = np.array(pairs).T
     tells = information(wins, pairs)  # [pairs]
     met = (wins + wins.T)[first, second] + _PRIOR
-    laplacian = np.zeros((m, m))
-    for i, j, weight in zip(first, second, met * tells, strict=True):
-        laplacian[[i, j], [i, j]] += weight
-        laplacian[[i, j], [j, i]] -= weight
-    variance = np.linalg.pinv(laplacian, hermitian=True)  # [m, m], of centred log strengths
+    known = np.zeros((m, m))
+    known[first, second] = known[second, first] = met * tells
+    variance = inverse_laplacian(known)  # [m, m], of centred log strengths
     left = np.array(capacity)
     chosen: list[int] = []
     while len(chosen) < count and left.any():

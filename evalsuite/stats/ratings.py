@@ -16,15 +16,18 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import ndtr, stdtrit
 
+from evalsuite.stats.strengths import (
+    HALF_TIE,
+    MEAN_RATING,
+    Counts,
+    gap_variances,
+    jackknife,
+    on_scale,
+)
+
 Interval = tuple[float, float]
-Counts = NDArray[np.float64]
 
 RESAMPLES = 1000
-# Half a tie for each compared pair, a tie being half a win for either: without it a model that won
-# every comparison has no finite rating.
-HALF_TIE = 0.25
-MEAN_RATING = 1000.0
-_SCALE = 400 / math.log(10)  # ten to one expected at a gap of 400, as in Elo's ratings
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ def bradley_terry(models: Sequence[str], wins: Counts) -> NDArray[np.float64]:
     strengths = result.scores.reindex(range(len(models))).to_numpy(dtype=np.float64)
     if result.iterations >= limit or not np.all(strengths > 0):
         raise ArithmeticError("the Bradley-Terry fit did not converge")
-    return _on_scale(np.log(strengths))
+    return on_scale(np.log(strengths))
 
 
 def rate(
@@ -132,16 +135,17 @@ def rate(
 ) -> tuple[Rating, ...]:
     """Win rates, ratings, intervals and rank ranges, in the order of `models`.
 
-    Questions are resampled, not comparisons: verdicts on one question hang together, and counting
-    them as independent makes intervals too small. Each pair gets two made-up questions besides,
-    one that only a wins and one that only b wins, so that three wins of three are not proof (the
-    pair's resampled wins of a perfect record would never vary otherwise). An interval always holds
-    its value. A model is surely better than another when the interval of the difference of their
-    ratings excludes 0; ranges that share a place are a tie as far as the questions can tell.
+    Questions are what varies, not comparisons: verdicts on one question hang together, and
+    counting them as independent makes intervals too small. Win rates resample questions, with two
+    made-up ones for each pair (`resampled_wins`). Ratings leave each question out in turn
+    (`strengths.jackknife`); their intervals stand around a bias-reduced fit and hold the rating,
+    which half ties draw towards the middle where a pair has few games. A model is surely better
+    than another when the interval of the difference of their ratings excludes 0; ranges that share
+    a place are a tie as far as the questions can tell.
 
-    Sources: B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), chapters 8 and
-    13, and `_tails`; D. Bonett and R. Price, Journal of Educational and Behavioral Statistics 37
-    (2012), for the made-up pair.
+    Sources: those of `strengths.jackknife`; B. Efron and R. Tibshirani, An Introduction to the
+    Bootstrap (1993), chapter 13, and `_tails`; D. Bonett and R. Price, Journal of Educational and
+    Behavioral Statistics 37 (2012), for the made-up pair of win rates.
 
     Raises:
         ValueError: no comparisons, or one that `win_counts` refuses.
@@ -153,13 +157,14 @@ def rate(
     ratings = bradley_terry(models, wins)
     rates = win_rates(wins)
 
-    drawn = resampled_wins(models, comparisons, seed, resamples)  # [r, m, m]
-    drawn_ratings = fit_many(_with_half_ties(drawn, met=wins + wins.T > 0), ratings)  # [r, m]
-    drawn_rates = win_rates(drawn)  # [r, m]
-    tails = _tails(level, comparisons)
-    rating_low, rating_high = np.quantile(drawn_ratings, tails, axis=0)
-    rate_low, rate_high = np.nanquantile(drawn_rates, tails, axis=0)
-    ranks = _rank_ranges(drawn_ratings, tails)
+    questions = _question_wins(models, comparisons)  # [n, m, m]
+    centre, covariance = jackknife(questions, ratings)
+    # n questions know their own spread only so well.
+    factor = float(stdtrit(max(len(questions) - 1, 1), 0.5 + level / 2))
+    half = factor * np.sqrt(np.diag(covariance))
+    ranks = _rank_ranges(centre, factor * np.sqrt(gap_variances(covariance).clip(min=0)))
+    drawn_rates = win_rates(resampled_wins(models, comparisons, seed, resamples))  # [r, m]
+    rate_low, rate_high = np.nanquantile(drawn_rates, _tails(level, comparisons), axis=0)
     played = (wins + wins.T).sum(axis=1)
     return tuple(
         Rating(
@@ -167,7 +172,7 @@ def rate(
             win_rate=float(rates[i]),
             win_rate_ci=_holding(rates[i], rate_low[i], rate_high[i]),
             rating=float(ratings[i]),
-            rating_ci=_holding(ratings[i], rating_low[i], rating_high[i]),
+            rating_ci=_holding(ratings[i], centre[i] - half[i], centre[i] + half[i]),
             rank=ranks[i],
             comparisons=round(played[i]),
         )
@@ -241,35 +246,6 @@ def resampled_wins(
     return wins
 
 
-def fit_many(wins: Counts, start: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bradley-Terry ratings of many leagues at once, by Newton's method. [r, m, m] -> [r, m]
-
-    The same maximum as `bradley_terry`; a thousand leagues take one solver call a step instead of
-    a thousand fits. `start` are ratings to begin at, [m]. Every league must be connected.
-
-    Raises:
-        ArithmeticError: a league whose fit did not converge.
-    """
-    games = wins + np.swapaxes(wins, -1, -2)
-    won = wins.sum(-1)
-    logs = np.tile((start - start.mean()) / _SCALE, (len(wins), 1))  # [r, m]
-    m = wins.shape[-1]
-    for _ in range(200):
-        expected = 1 / (1 + np.exp(logs[:, None, :] - logs[:, :, None]))  # [r, i, j]: i beats j
-        gradient = won - (games * expected).sum(-1)
-        information = -games * expected * np.swapaxes(expected, -1, -2)
-        diagonal = np.arange(m)
-        information[:, diagonal, diagonal] -= information.sum(-1)
-        # Strengths are known up to a factor: 1 in every cell pins their mean.
-        step = np.linalg.solve(information + 1.0, gradient[..., None])[..., 0]
-        # Far from the maximum a full step overshoots.
-        step /= np.maximum(1.0, np.abs(step).max(axis=-1, keepdims=True))
-        logs += step
-        if np.abs(step).max() < 1e-10:
-            return _on_scale(logs)
-    raise ArithmeticError("a Bradley-Terry fit of a resample did not converge")
-
-
 def _check(one: Comparison, place: dict[str, int]) -> None:
     if one.a not in place or one.b not in place or one.a == one.b:
         raise ValueError(f"no comparison of two of the models: {one.a!r} against {one.b!r}")
@@ -282,14 +258,16 @@ def _pair(one: Comparison, place: dict[str, int]) -> tuple[int, int]:
     return min(i, j), max(i, j)
 
 
-def _with_half_ties(wins: Counts, met: NDArray[np.bool_] | None = None) -> Counts:
-    met = wins + np.swapaxes(wins, -1, -2) > 0 if met is None else met
-    return wins + HALF_TIE * met
+def _with_half_ties(wins: Counts) -> Counts:
+    return wins + HALF_TIE * (wins + wins.T > 0)
 
 
-def _on_scale(logs: NDArray[np.float64]) -> NDArray[np.float64]:
-    centred = logs - logs.mean(axis=-1, keepdims=True)
-    return np.asarray(MEAN_RATING + _SCALE * centred)
+def _question_wins(models: Sequence[str], comparisons: Sequence[Comparison]) -> Counts:
+    """Each question's wins. [questions, m, m]"""
+    by_question: dict[Hashable, list[Comparison]] = {}
+    for one in comparisons:
+        by_question.setdefault(one.question, []).append(one)
+    return np.stack([win_counts(models, its) for its in by_question.values()])
 
 
 def _require_connected(models: Sequence[str], wins: Counts) -> None:
@@ -299,14 +277,10 @@ def _require_connected(models: Sequence[str], wins: Counts) -> None:
         raise DisconnectedError(members)
 
 
-def _rank_ranges(ratings: NDArray[np.float64], tails: list[float]) -> list[tuple[int, int]]:
-    """Places (best, worst) from resampled ratings [r, m]."""
-    m = ratings.shape[1]
-    better = np.zeros((m, m), dtype=bool)  # better[i, j]: i is surely better than j
-    for i in range(m - 1):
-        low, high = np.quantile(ratings[:, [i]] - ratings[:, i + 1 :], tails, axis=0)
-        better[i, i + 1 :] = low > 0
-        better[i + 1 :, i] = high < 0
+def _rank_ranges(ratings: NDArray[np.float64], sure: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Places (best, worst) from ratings [m] and the gaps from which a difference is sure [m, m]."""
+    m = len(ratings)
+    better = (ratings[:, None] - ratings[None, :] > sure) & ~np.eye(m, dtype=bool)
     return [(1 + int(better[:, i].sum()), m - int(better[i].sum())) for i in range(m)]
 
 

@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from evalsuite.stats.ratings import (
-    HALF_TIE,
     Comparison,
     DisconnectedError,
     bradley_terry,
-    fit_many,
     rate,
     win_counts,
     win_rates,
 )
+from evalsuite.stats.strengths import HALF_TIE, fit_many
 
 SCALE = 400 / math.log(10)
 
