@@ -224,8 +224,12 @@ def estimate_calls(
     spec: JudgeSpec,
     preset: Preset,
     attempts: int,
+    expected: dict[bytes, int] | None = None,
 ) -> CostEstimate:
-    """The bill for these calls, less what the store has. Nothing is sent."""
+    """The bill for these calls, less what the store has. Nothing is sent.
+
+    `expected` gets the prompt tokens of each, by key, so that no prompt is made a second time.
+    """
     distinct = list({call.key(0): call for call in calls}.values())
     found = judgments.get(all_keys(distinct, attempts))
     counter = counter_for(spec, judgments)
@@ -236,7 +240,10 @@ def estimate_calls(
             continue
         messages = call.messages(preset, SAMPLE_DELIMITER)
         once += 1
-        prompt += counter.expected(messages)
+        tokens = counter.expected(messages)
+        if expected is not None:
+            expected[call.key(0)] = tokens
+        prompt += tokens
         left += attempts - len(done.attempts)
         prompt_most += (attempts - len(done.attempts)) * counter.most(messages)
     return _estimate(spec, preset, counter, once, left, len(distinct) - once, prompt, prompt_most)

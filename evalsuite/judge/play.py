@@ -7,7 +7,9 @@ were made, nor files of a run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from evalsuite.judge.batch import BatchPlay, mark_sent, relevant
@@ -209,7 +211,23 @@ def _play_server(
         )
     table.under_way, table.stopped = set(), None
     if table.missing():
-        wait_for(_play_remote(table, limit, progress, rules))
+        with _plan_out_of_the_collectors_way():
+            wait_for(_play_remote(table, limit, progress, rules))
+
+
+@contextmanager
+def _plan_out_of_the_collectors_way() -> Iterator[None]:
+    """Keeps what was planned out of garbage collections: ten thousand calls stay till the end.
+
+    Each collection would go through all of them again, and every call in flight waits meanwhile.
+    """
+    frozen = gc.get_freeze_count()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        if not frozen:  # else somebody else's are among them
+            gc.unfreeze()
 
 
 # ---- a judge behind HTTP ------------------------------------------------------------------------

@@ -101,7 +101,9 @@ class Table:
     def estimate(self) -> CostEstimate:
         """The bill for what is still to be sent; what a batch holds has been."""
         left = [c for c, key in zip(self._calls, self._keys, strict=True) if not self.is_sent(key)]
-        return estimate_calls(left, self.judgments, self.spec, self.preset, self.attempts)
+        return estimate_calls(
+            left, self.judgments, self.spec, self.preset, self.attempts, self._expected
+        )
 
     def is_sent(self, key: bytes) -> bool:
         """Whether a call is under way, with a server that has not answered yet."""

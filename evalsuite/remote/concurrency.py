@@ -1,37 +1,62 @@
 """How many calls to keep in flight at a server: more while that helps, fewer when it says so.
 
-Additive increase as in TCP (Chiu and Jain 1989), but a refusal cuts to what the server was holding
-when it refused, since that is what it allows. Knows counts, times and refusals; no HTTP, no calls.
+Additive increase as in TCP (Chiu and Jain 1989) with CUBIC's plateau below a limit that was found
+(Ha, Rhee and Xu 2008), and Vegas's look at queues. A cut goes to what the server was holding when
+it refused, since that is what it allows. Knows counts, times and refusals; no HTTP, no calls.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-START, MOST = 16, 256
-_MORE_A_ROUND = 2.0  # calls; each try beyond a limit costs a refusal or two
-_SMALLEST_ROUND = 8  # replies; fewer say nothing about a rate
+from evalsuite.remote.refusals import Refusals
+
+START, MOST = 32, 256
+_SMALLEST_ROUND = 24  # tries; fewer say nothing about a rate
 _GROWTH = 1.05  # a rate that is larger by this is one that has grown
 _QUEUEING = 1.15  # replies that take longer by this, without a better rate, wait in a queue
 _AGEING = 0.99  # a round; what was once the best rate is forgotten when the server has slowed down
+_SURE = 3.0  # standard errors that a round's mean must lie above another's
+_LONGEST_PLATEAU = 16  # rounds below a limit that was found again, until it is tried once more
+_LARGEST_STEP = 1 / 12  # of the limit, a round: a queue shows itself before it is long
+_NEAR = 0.1  # limits that differ by this share are the same one
+# A server that refuses this and that is asked less once in so many rounds: does it refuse less?
+_BETWEEN_TRIALS, _TRIAL = 64, 0.75
+_TRIAL_FROM = 32  # calls; with fewer it would take long
+_TRIAL_REFUSALS = 10  # tries as many as should bring these
 # After a refusal that asked everybody to wait, the next try for more comes so many waits later.
 _WAITS_BETWEEN_TRIES = 30.0
 
 Outcome = Literal["answered", "refused", "failed", "unsent"]
 
 
+@dataclass(slots=True)
+class _Trial:
+    """Fewer calls than `limit` for a while, to see whether less than `share` is refused then."""
+
+    limit: float
+    share: float
+    begun: bool = False
+    tries: int = 0
+    refused: int = 0
+
+
 class Pace:
     """The calls that may be in flight at one endpoint, shared by all who ask it in one event loop.
 
-    A round is as many replies as calls may be in flight. While it grows, the number doubles with
-    every round; that ends with the first refusal, or when replies take longer and the rate of
-    replies does not rise. From there on it tries `_MORE_A_ROUND` more each round.
+    A round is as many tries as calls may be in flight. At first the number doubles with every
+    round; that ends when refusals become more than they were with fewer in flight (see
+    refusals.py), or when replies take longer and the rate of replies does not rise. From there on
+    it stays, longer each time that the same limit is found again, and tries one more, two more,
+    four more in the rounds that follow, up to a twelfth.
     """
 
     def __init__(
@@ -47,7 +72,15 @@ class Pace:
         self._not_before = 0.0
         self._no_more_before = 0.0
         self._in_a_row = 0  # sends without a reply since the last reply
+        self._refusals = Refusals()
         self._best = (0.0, 0.0)  # replies a second, and seconds a reply
+        self._step, self._plateau, self._hold = 1.0, 1, 0  # calls; rounds, and those still to come
+        self._ceiling = math.inf  # where it was too much the last time
+        self._eased: tuple[float, float] | None = None  # limit and latency before a queue was cut
+        self._settled = 0.0  # rounds that began before this moment say nothing of latency
+        self._trial: _Trial | None = None
+        self._next_trial = _BETWEEN_TRIALS
+        self._began_with = self.limit
         self._start_round()
 
     @property
@@ -110,50 +143,134 @@ class Pace:
 
     def _answered(self, seconds: float, full: bool) -> None:
         self._in_a_row = 0
+        self._refusals.answered()
         self._replies += 1
+        self._full += full
         self._seconds += seconds
+        self._squares += seconds * seconds
         # Slots that nobody wanted say nothing about more of them.
-        if full and self._clock() >= self._no_more_before:
-            more = 1.0 if self._doubling else _MORE_A_ROUND / self._limit
-            self._limit = min(self._limit + more, float(self.most))
-        if self._replies >= self._round:
+        if full and self._doubling:
+            self._limit = min(self._limit + 1.0, float(self.most))
+        self._tried()
+
+    def _refused(self, wait: float | None) -> None:
+        self._in_a_row += 1
+        self._refused_now += 1
+        too_many = self._refusals.refused()
+        # One that asks everybody to wait is costly: the first is believed.
+        if too_many or (wait is not None and not self._refusals.expected):
+            # Half at most by one refusal: calls may just have ended by themselves.
+            self._cut(max(float(self.in_flight), self._limit / 2))
+        if wait is not None:
+            self._no_more_before = self._clock() + _WAITS_BETWEEN_TRIES * wait
+            # Processes that were refused together should not come back together.
+            self.close_until(self._clock() + wait + random.uniform(0, min(0.1 * wait, 1.0)))
+        self._tried()
+
+    def _cut(self, to: float) -> None:
+        """It was too much: `to` calls at most, and the next try for more after a while."""
+        if self._hold < self._plateau:  # else it has just been cut: the same event
+            again = abs(self._limit - self._ceiling) <= max(_NEAR * self._ceiling, 2.0)
+            # What looks like a limit may be chance where refusals come anyway.
+            longest = _LONGEST_PLATEAU / 4 if self._refusals.expected else _LONGEST_PLATEAU
+            self._plateau = min(2 * self._plateau, int(longest)) if again else 1
+            self._ceiling = self._limit
+        self._limit = min(self._limit, max(1.0, to))
+        if self._limit < (1 - _NEAR) * self._ceiling - 2:
+            self._plateau = 1  # far below: where the limit is now is not known
+        self._hold, self._step = self._plateau, 1.0
+        self._doubling, self._trial = False, None
+
+    def _tried(self) -> None:
+        if self._replies + self._refused_now >= self._round:
             self._end_round()
 
     def _end_round(self) -> None:
+        full = self._full > self._replies / 2
+        self._next_trial -= 1
+        if self._trial is not None:
+            self._end_trial(self._trial)
+        else:
+            self._refusals.count()
+        if self._replies:
+            self._watch_latency()
+        if not self._doubling and self._trial is None:
+            if self._hold > 0:
+                self._hold -= 1
+            elif self._next_trial <= 0 and self._limit >= _TRIAL_FROM and self._refusals.expected:
+                self._trial = _Trial(self._limit, self._refusals.usual)
+                self._limit = max(1.0, _TRIAL * self._limit)
+            elif full and self._clock() >= max(self._no_more_before, self._settled):
+                self._limit = min(self._limit + self._step, float(self.most))
+                # That many were not too much, and the next round may try twice as many more.
+                self._step = min(2 * self._step, max(1.0, self._limit * _LARGEST_STEP))
+        self._start_round()
+
+    def _end_trial(self, trial: _Trial) -> None:
+        """Goes back to as many as before, unless the server refuses less when it is asked less."""
+        if trial.begun:  # the first round still hears of calls sent before
+            trial.tries += self._replies + self._refused_now
+            trial.refused += self._refused_now
+        trial.begun = True
+        if trial.tries < _TRIAL_REFUSALS / trial.share:
+            return
+        self._trial, self._next_trial = None, _BETWEEN_TRIALS
+        if trial.refused / trial.tries < trial.share / 2:
+            self._ceiling, self._hold, self._step = trial.limit, _LONGEST_PLATEAU, 1.0
+            self._refusals.forget(trial.tries, trial.refused)
+        else:
+            self._limit = trial.limit
+            self._refusals.count()
+
+    def _watch_latency(self) -> None:
+        if self._began < self._settled:
+            return
         latency = max(self._seconds / self._replies, 1e-9)
+        error = (max(self._squares / self._replies - latency**2, 0.0) / self._replies) ** 0.5
         if self._doubling:
             rate = self._replies / max(self._clock() - self._began, 1e-9)
         else:
             # By Little's law; counted over so short a time it would swing, as replies to calls
             # that began together come together.
-            rate = self._began_with / latency
+            rate = self._before / latency
         best_rate, best_latency = self._best
         faster = rate / best_rate - 1 if best_rate else 1.0
         slower = latency / best_latency - 1 if best_latency else 0.0
         # A better rate is worth longer replies, as of batches, but not if it grows much less.
         if faster > _GROWTH - 1 and slower < 2 * faster:
             self._best = (rate, latency)
-        elif latency > _QUEUEING * best_latency:
-            self._doubling = False
-            # By Little's law so many were in flight when the rate was as good.
-            self._limit = min(self._limit, max(1.0, _GROWTH * best_rate * best_latency))
+        elif latency > _QUEUEING * best_latency and latency - best_latency > _SURE * error:
+            self._ease(latency)
+            return
         else:
             self._best = (best_rate * _AGEING, best_latency)
-        self._start_round()
+        self._eased = None
+
+    def _ease(self, latency: float) -> None:
+        """Replies wait in a queue: as few calls as keep the server busy without one."""
+        best_rate, best_latency = self._best
+        # Until then come replies to calls that waited in the queue as it was.
+        self._settled = self._clock() + 2 * max(latency, self.in_flight / best_rate)
+        if self._doubling:
+            # By Little's law so many were in flight when the rate was as good.
+            self._cut(_GROWTH * best_rate * best_latency)
+        elif self._eased is None:
+            self._eased = (self._limit, latency)
+            self._cut(_GROWTH * self._before * best_latency / latency)
+        else:
+            limit, before = self._eased
+            self._eased = None
+            if latency > before / _GROWTH:
+                # Fewer calls did not make it faster, so it was no queue: replies are longer now.
+                self._limit = max(self._limit, limit)
+                self._best = (self._limit / latency, latency)
 
     def _start_round(self) -> None:
         self._began, self._round = self._clock(), max(self.limit, _SMALLEST_ROUND)
-        self._began_with, self._replies, self._seconds = self.limit, 0, 0.0
-
-    def _refused(self, wait: float | None) -> None:
-        self._doubling = False
-        self._in_a_row += 1
-        # Half at most by one refusal: calls may just have ended by themselves.
-        self._limit = min(self._limit, max(1.0, float(self.in_flight), self._limit / 2))
-        if wait is not None:
-            self._no_more_before = self._clock() + _WAITS_BETWEEN_TRIES * wait
-            # Processes that were refused together should not come back together.
-            self.close_until(self._clock() + wait + random.uniform(0, min(0.1 * wait, 1.0)))
+        # Replies of a round are to calls of the one before.
+        self._before, self._began_with = self._began_with, self.limit
+        self._replies = self._refused_now = self._full = 0
+        self._seconds = self._squares = 0.0
 
     def _failed(self) -> None:
         self._in_a_row += 1
