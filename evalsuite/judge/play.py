@@ -301,15 +301,24 @@ async def _settle_call(
             table.judgments.settle(number, cost)
             await budget.settle(worst, cost)
 
-        number, reply = await client.ask(messages, begin, settle, permit)
+        try:
+            number, reply = await client.ask(messages, begin, settle, permit)
+        except CallFailedError as error:
+            # Some servers refuse such calls, or break off, rather than leave them out.
+            if table.preset.top_logprobs and "logprob" in str(error).lower():
+                raise _no_probabilities(table, str(error)) from error
+            raise
         table.count(sum(len(message["content"]) for message in messages), reply.prompt_tokens)
         verdict, cost = table.keep(number, key, call, delimiter, reply, worst)
         await budget.settle(worst, cost)
         if reply.lacks:
-            raise ServerError(
-                f"{table.spec.endpoint} gives no {reply.lacks}, and preset {table.preset.name} "
-                "judges by them: choose another --judge-preset"
-            )
+            raise _no_probabilities(table, f"{table.spec.endpoint} gives no {reply.lacks}")
+
+
+def _no_probabilities(table: Table, what: str) -> ServerError:
+    return ServerError(
+        f"{what}, and preset {table.preset.name} judges by them: choose another --judge-preset"
+    )
 
 
 # ---- a judge on this machine --------------------------------------------------------------------

@@ -24,15 +24,23 @@ _ANCHORED = re.compile(
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"```(?:json)?", re.IGNORECASE)
+# Small models put the object into the sentence that announces it: The verdict is {"verdict": "A"}.
+_ANNOUNCED = re.compile(r"(?P<lead>[^{}\[\]]*(?:\bis|:))[\s`*]*(?P<object>\{[^{}]*\})[`*]*\.?")
+_ALONE = re.compile(r"[`*]*(?P<object>\{[^{}]*\})[`*]*\.?")
+# What may turn an announced verdict into its opposite, or into somebody else's.
+_DENIED = re.compile(
+    r"\b(?:not|no|never|neither|nor|cannot|if|unless|would|could|might|claims?|says?|said|"
+    r"asks?|tells?|orders?)\b|n['’]t\b",
+    re.IGNORECASE,
+)
 
 
 def parse_verdict(reply: str, *, finished: bool = True) -> Verdict:
     """The verdict of a reply by position; "invalid" for anything but one clear last line.
 
     The last line is a JSON object whose "verdict" is A, B or tie, or an anchored mark: [[A]],
-    [[B]], [[C]] (a tie) or "Verdict: A". A code fence around the JSON is allowed, and a reply
-    that is one JSON object as a whole. `finished` False says that the reply was cut off: then it
-    has no last line.
+    [[B]], [[C]] (a tie) or "Verdict: A". Around the JSON see `reply_end`. `finished` False says
+    that the reply was cut off: then it has no last line.
     """
     if not finished:
         return "invalid"
@@ -60,18 +68,30 @@ class ReplyEnd:
 def reply_end(reply: str, key: str) -> ReplyEnd:
     """The JSON object that the reply is or ends with, by its `key`, or else its last line.
 
-    A code fence around the object is allowed. An object that names the key but is no JSON, or has
-    a key twice, has no value.
+    The object may be the whole reply, stand in a code fence, on one line or several, in bold type
+    or with a full stop, or end the sentence that announces it ("the verdict is {…}."), unless that
+    sentence denies or doubts something or is about what others say. An object that names the key
+    but is no JSON, or has a key twice, has no value.
     """
     whole = _object_end(reply.strip(), key)
     if whole is not None:
         return whole
     lines = [line.strip() for line in reply.splitlines() if line.strip()]
-    if len(lines) >= 3 and lines[-1] == "```" and _FENCE.fullmatch(lines[-3]):
-        lines = lines[:-1]
     if not lines:
         return ReplyEnd(False)
-    return _object_end(lines[-1], key) or ReplyEnd(False, line=lines[-1])
+    if lines[-1] == "```":
+        fences = [place for place, line in enumerate(lines[:-1]) if line.startswith("```")]
+        if fences and _FENCE.fullmatch(lines[fences[-1]]):
+            fenced = _object_end("\n".join(lines[fences[-1] + 1 : -1]), key)
+            if fenced is not None:
+                return fenced
+    last = lines[-1]
+    announced = _ANNOUNCED.fullmatch(last)
+    if announced is not None and not _DENIED.search(announced["lead"]):
+        last = announced["object"]
+    elif (alone := _ALONE.fullmatch(last)) is not None:
+        last = alone["object"]
+    return _object_end(last, key) or ReplyEnd(False, line=lines[-1])
 
 
 def _object_end(text: str, key: str) -> ReplyEnd | None:

@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
@@ -94,6 +94,7 @@ class _Trouble:
     kind: str  # "rate", "again", "unreached", "refused", "fatal"
     billed: bool = False
     wait: float | None = None
+    late: bool = False  # it was given up at the timeout
 
 
 async def _unnumbered() -> int:
@@ -180,6 +181,7 @@ class RemoteClient(Generic[_Read]):
                     self._rate_refusals = 0
                     permit.give("answered", time.monotonic() - began)
                     return number, outcome
+                ending = "late" if outcome.late else "failed"
                 await settle(number, outcome.billed)
                 if outcome.kind == "fatal":
                     raise ServerError(outcome.reason)
@@ -276,7 +278,7 @@ class RemoteClient(Generic[_Read]):
         if names & _CUT or not isinstance(error, TimeoutError | openai.APITimeoutError):
             self._reached = True
             return self._connection_trouble("cut the connection", billed=True)
-        return self._connection_trouble("gave no answer in time", billed=True)
+        return replace(self._connection_trouble("gave no answer in time", billed=True), late=True)
 
     def _status_trouble(self, error: openai.APIStatusError) -> _Trouble:
         status, where = error.status_code, self._spec.url
@@ -346,7 +348,7 @@ class RemoteClient(Generic[_Read]):
         # The slot is kept meanwhile: a server in trouble is not helped by other calls.
         await asyncio.sleep(backoff)
         if trouble.kind != "unreached":
-            permit.give("failed")
+            permit.give("late" if trouble.late else "failed")
         # Else the slot is kept until patience ends: in turn with others, at a pace that shrinks,
         # all calls of a run would have to fail before the first of them gave up.
 

@@ -32,10 +32,12 @@ _NEAR = 0.1  # limits that differ by this share are the same one
 _BETWEEN_TRIALS, _TRIAL = 64, 0.75
 _TRIAL_FROM = 32  # calls; with fewer it would take long
 _TRIAL_REFUSALS = 10  # tries as many as should bring these
+# Of what a server answered while one call waited in vain: the rest of the time is for waiting less.
+_OF_WHAT_WAS_ANSWERED = 0.5
 # After a refusal that asked everybody to wait, the next try for more comes so many waits later.
 _WAITS_BETWEEN_TRIES = 30.0
 
-Outcome = Literal["answered", "refused", "failed", "unsent"]
+Outcome = Literal["answered", "refused", "failed", "late", "unsent"]
 
 
 @dataclass(slots=True)
@@ -64,6 +66,7 @@ class Pace:
     ) -> None:
         self.most = most
         self.in_flight = 0
+        self.answered = 0  # replies so far
         self._limit = float(min(start, most))
         self._clock = clock
         self._doubling = True
@@ -108,8 +111,18 @@ class Pace:
                 self._waiting.remove(future)
             raise
 
-    def give(self, outcome: Outcome, seconds: float = 0.0, wait: float | None = None) -> None:
-        """Frees a slot. `seconds` is what a reply took, `wait` how long a refusal asks to wait."""
+    def give(
+        self,
+        outcome: Outcome,
+        seconds: float = 0.0,
+        wait: float | None = None,
+        meanwhile: int = 0,
+    ) -> None:
+        """Frees a slot. `seconds` is what a reply took, `wait` how long a refusal asks to wait.
+
+        "late" is a call that was given up after a long time; `meanwhile` so many others were
+        answered since it took its slot.
+        """
         full = self.in_flight >= self.limit
         self.in_flight -= 1
         if outcome == "answered":
@@ -118,6 +131,8 @@ class Pace:
             self._refused(wait)
         elif outcome == "failed":
             self._failed()
+        elif outcome == "late":
+            self._late(meanwhile)
         self._hand_out()
 
     def close_until(self, moment: float) -> None:
@@ -144,6 +159,7 @@ class Pace:
     def _answered(self, seconds: float, full: bool) -> None:
         self._in_a_row = 0
         self._refusals.answered()
+        self.answered += 1
         self._replies += 1
         self._full += full
         self._seconds += seconds
@@ -278,6 +294,16 @@ class Pace:
             self._doubling = False
             self._limit = max(1.0, self._limit / 2)
 
+    def _late(self, meanwhile: int) -> None:
+        # A server that computes one call after another lets the last of many wait too long, and may
+        # go on with what was given up: more of the same would keep it busy with nothing else.
+        # By Little's law it answers `meanwhile` calls in time at most. One call that hangs at a
+        # server with many answers cuts nothing.
+        cut = max(1.0, _OF_WHAT_WAS_ANSWERED * meanwhile)
+        if cut < self._limit:
+            self._cut(cut)
+        self._failed()
+
     @property
     def shut_out(self) -> bool:
         """Whether the server has refused or failed everything for a while."""
@@ -289,18 +315,20 @@ class Permit:
 
     def __init__(self, pace: Pace) -> None:
         self._pace, self.held = pace, False
+        self._before = 0  # replies when the slot was taken
 
     async def take(self, *, first: bool = False) -> None:
         """Waits for a slot, unless one is held."""
         if not self.held:
             await self._pace.take(first=first)
-            self.held = True
+            self.held, self._before = True, self._pace.answered
 
     def give(self, outcome: Outcome, seconds: float = 0.0, wait: float | None = None) -> None:
         """Gives the slot back, if one is held."""
         if self.held:
             self.held = False
-            self._pace.give(outcome, seconds, wait)
+            meanwhile = self._pace.answered - self._before
+            self._pace.give(outcome, seconds, wait, meanwhile)
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastchat_file import write_prompts
 from judge_server import JudgeServer
-from leagues import LEVELS, QUESTIONS, Play, league
+from leagues import LEVELS, QUESTIONS, QUICK, Play, league
 from literal_judges import JUDGES, fastchat_answers, fastchat_pair, fastchat_single
 from test_judge_play import PLANTED
 
@@ -136,6 +136,14 @@ def test_a_server_without_log_probabilities_is_named_at_once(play: Play) -> None
         with pytest.raises(UserError, match=r"gives no log-probabilities.*another --judge-preset"):
             play(server, preset=load_preset("logprob"), concurrency=2)
         assert len(server.requests) <= 2
+
+
+def test_a_server_that_breaks_off_when_asked_for_them_is_named_with_the_way_out(play: Play) -> None:
+    refusals = ["500:logprobs is not supported for this model"] * 100
+    with JudgeServer(refusals) as server:
+        with pytest.raises(UserError, match=r"500 \(logprobs is not.*another --judge-preset"):
+            play(server, preset=load_preset("logprob"), concurrency=1)
+        assert len(server.requests) <= 2 * QUICK.tries  # two workers share the slot
 
 
 # ---- planted marks ------------------------------------------------------------------------------

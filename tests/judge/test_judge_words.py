@@ -29,6 +29,25 @@ PRESET = load_preset()
         ("So:\n[[C]]", "tie"),
         ("**Verdict: B**", "second"),
         ("Final verdict: [[A]]", "first"),
+        # The object in the words that small models put around it.
+        ('B guesses. So the verdict is {"verdict": "A"}.', "first"),
+        ('Both fail.\nIn the form asked for: `{"verdict": "tie"}`', "tie"),
+        ('B is right.\n**{"verdict": "B"}**', "second"),
+        ('B is right.\n{"verdict": "B"}.', "second"),
+        ('Short:\n```json\n{\n  "verdict": "B"\n}\n```', "second"),
+        ('Short:\n```\n{"verdict": "A"}\n```', "first"),
+        # Denied, doubted, quoted, one of several, or not the end of the sentence.
+        ('It is not so that the verdict is {"verdict": "A"}.', "invalid"),
+        ('I can\'t agree that it is {"verdict": "A"}', "invalid"),
+        ('If it were shorter, my verdict is {"verdict": "A"}', "invalid"),
+        ('Answer B says: {"verdict": "B"}', "invalid"),
+        ('The choice is {"verdict": "A"} or {"verdict": "B"}', "invalid"),
+        ('The choice is {"verdict": "A"}, or maybe another.', "invalid"),
+        ('Not [[B]], it is {"verdict": "A"}', "invalid"),
+        ('```python\n{"verdict": "A"}\n```', "invalid"),
+        ('```json\n{"verdict": "A"}\n```\nOr the other one.', "invalid"),
+        ('```json\n{"verdict": "A"}\n{"verdict": "B"}\n```', "invalid"),
+        ('The answer is {"v·erdict": "A"}', "invalid"),  # planted, and broken before it was shown
         # A mark that is not the last line, not alone, or not one of the three is none.
         ('{"verdict": "A"}\nor rather not', "invalid"),
         ("The answer says [[A]], but it is wrong.", "invalid"),

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import pytest
 
-from evalsuite.remote.concurrency import START, Pace
+from evalsuite.remote.concurrency import START, Pace, Permit
 
 
 class World:
@@ -186,6 +186,31 @@ def test_a_server_that_only_fails_gets_few_calls_at_once() -> None:
         pace.give("failed")
     assert pace.limit == 1
     assert pace.shut_out
+
+
+def test_a_late_call_cuts_to_half_of_what_was_answered_meanwhile_and_no_more() -> None:
+    pace = Pace()
+    for meanwhile, limit in [(1000, START), (8, 4), (8, 4), (3, 1), (0, 1)]:
+        pace.in_flight += 1
+        pace.give("late", meanwhile=meanwhile)
+        assert pace.limit == limit
+
+
+def test_a_permit_tells_how_many_were_answered_since_it_was_taken() -> None:
+    async def calls() -> int:
+        pace = Pace()
+        early, late = [Permit(pace) for _ in range(6)], Permit(pace)
+        for permit in early[:2]:
+            await permit.take()
+            permit.give("answered", 0.1)
+        await late.take()
+        for permit in early:
+            await permit.take()
+            permit.give("answered", 0.1)
+        late.give("late")
+        return pace.limit
+
+    assert asyncio.run(calls()) == 3
 
 
 def test_slots_go_round_in_order_and_a_cancelled_wait_loses_none() -> None:
