@@ -34,12 +34,12 @@ _NO_KEY = "EMPTY"
 # What may leave this machine besides the body. The openai package adds organisations, projects and
 # whatever OPENAI_CUSTOM_HEADERS holds, for any host.
 _HEADERS = frozenset(
-    {"accept", "accept-encoding", "authorization", "connection", "content-length"}
-    | {"content-type", "host", "transfer-encoding", "user-agent"}
+    {b"accept", b"accept-encoding", b"connection", b"content-length", b"content-type", b"host"}
+    | {b"transfer-encoding", b"user-agent"}
     # By this one the openai package knows, when the response is there, to hand out its text.
-    | {"x-stainless-raw-response"}
+    | {b"x-stainless-raw-response"}
 )
-_OPENAI_HEADERS = _HEADERS | {"openai-organization", "openai-project"}
+_OPENAI_HEADERS = _HEADERS | {b"openai-organization", b"openai-project"}
 # Exceptions of httpx and aiohttp by name, since either package may be the one that sends.
 _NOT_REACHED = frozenset(
     ("ConnectError", "ProxyError", "ClientConnectorError", "ConnectionTimeoutError")
@@ -124,7 +124,7 @@ class RemoteClient(Generic[_Read]):
 
         spec = endpoint
         self._spec, self._patience, self._read = endpoint, patience, read
-        self._authorization = f"Bearer {spec.key or _NO_KEY}"
+        self._authorization = (b"Authorization", f"Bearer {spec.key or _NO_KEY}".encode())
         self._client = openai.AsyncOpenAI(
             api_key=spec.key or _NO_KEY,
             base_url=spec.url,
@@ -238,7 +238,8 @@ class RemoteClient(Generic[_Read]):
     async def _post(self, path: Path, body: Mapping[str, Any]) -> str:
         # By its typed methods the package walks through every message and header, which takes
         # longer than all else that happens to a call; this is its own way for bodies as they are.
-        return await self._client.post(f"/{path}", cast_to=str, body=body)
+        # A whole URL is not put together from parts again for each call.
+        return await self._client.post(f"{self._spec.url}/{path}", cast_to=str, body=body)
 
     async def _attempt(
         self, send: Callable[[], Awaitable[_Sent]], timeout: float
@@ -357,10 +358,9 @@ class RemoteClient(Generic[_Read]):
     async def _strip_headers(self, request: Any) -> None:
         """The last gate before the socket: this endpoint's own headers and no others."""
         allowed = _OPENAI_HEADERS if self._spec.url == OPENAI_URL else _HEADERS
-        for name in list(request.headers):
-            if name.lower() not in allowed:
-                del request.headers[name]
-        request.headers["authorization"] = self._authorization
+        kept = [(name, value) for name, value in request.headers.raw if name.lower() in allowed]
+        # Made anew: the package adds a dozen, and each deletion walks through all of them.
+        request.headers = type(request.headers)([*kept, self._authorization])
 
     def clean(self, text: str, limit: int | None = _SHOWN) -> str:
         """A server's text without the key, should it echo it, and without broken characters."""

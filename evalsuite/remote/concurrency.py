@@ -25,6 +25,7 @@ _GROWTH = 1.05  # a rate that is larger by this is one that has grown
 _QUEUEING = 1.15  # replies that take longer by this, without a better rate, wait in a queue
 _AGEING = 0.99  # a round; what was once the best rate is forgotten when the server has slowed down
 _SURE = 3.0  # standard errors that a round's mean must lie above another's
+_SLOW_ROUNDS = 3  # in a row; what holds up one round may have been this machine
 _LONGEST_PLATEAU = 16  # rounds below a limit that was found again, until it is tried once more
 _LARGEST_STEP = 1 / 12  # of the limit, a round: a queue shows itself before it is long
 _NEAR = 0.1  # limits that differ by this share are the same one
@@ -80,6 +81,7 @@ class Pace:
         self._step, self._plateau, self._hold = 1.0, 1, 0  # calls; rounds, and those still to come
         self._ceiling = math.inf  # where it was too much the last time
         self._eased: tuple[float, float] | None = None  # limit and latency before a queue was cut
+        self._slow = 0  # rounds in a row whose replies took longer
         self._settled = 0.0  # rounds that began before this moment say nothing of latency
         self._trial: _Trial | None = None
         self._next_trial = _BETWEEN_TRIALS
@@ -216,7 +218,11 @@ class Pace:
             elif self._next_trial <= 0 and self._limit >= _TRIAL_FROM and self._refusals.expected:
                 self._trial = _Trial(self._limit, self._refusals.usual)
                 self._limit = max(1.0, _TRIAL * self._limit)
-            elif full and self._clock() >= max(self._no_more_before, self._settled):
+            elif (
+                full
+                and not self._slow
+                and self._clock() >= max(self._no_more_before, self._settled)
+            ):
                 self._limit = min(self._limit + self._step, float(self.most))
                 # That many were not too much, and the next round may try twice as many more.
                 self._step = min(2 * self._step, max(1.0, self._limit * _LARGEST_STEP))
@@ -252,15 +258,17 @@ class Pace:
         best_rate, best_latency = self._best
         faster = rate / best_rate - 1 if best_rate else 1.0
         slower = latency / best_latency - 1 if best_latency else 0.0
-        # A better rate is worth longer replies, as of batches, but not if it grows much less.
-        if faster > _GROWTH - 1 and slower < 2 * faster:
+        # A better rate is worth longer replies, as of batches, but not if it grows less than they.
+        if faster > _GROWTH - 1 and slower < faster:
             self._best = (rate, latency)
         elif latency > _QUEUEING * best_latency and latency - best_latency > _SURE * error:
-            self._ease(latency)
+            self._slow += 1
+            if self._doubling or self._slow >= _SLOW_ROUNDS or self._eased is not None:
+                self._ease(latency)
             return
         else:
             self._best = (best_rate * _AGEING, best_latency)
-        self._eased = None
+        self._slow, self._eased = 0, None
 
     def _ease(self, latency: float) -> None:
         """Replies wait in a queue: as few calls as keep the server busy without one."""

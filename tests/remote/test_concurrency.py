@@ -100,6 +100,17 @@ def test_a_server_that_queues_is_not_given_much_more_than_it_works_on() -> None:
     assert world.answered > 0.95 * 320 * 20
 
 
+def test_a_machine_that_stalls_now_and_then_does_not_take_that_for_a_queue() -> None:
+    world, rng = World(lambda now: 64), random.Random(5)
+    while world.now < 60:
+        world.run(rng.expovariate(2.0))
+        # Whatever came meanwhile is noticed late, and all of it together.
+        world.now += rng.uniform(0.05, 0.3)
+        world.events = [(max(when, world.now), *rest) for when, *rest in world.events]
+        heapq.heapify(world.events)
+    assert world.mean_limit(3) > 40  # with cuts after each slow round: 9
+
+
 def test_refusals_that_ask_to_wait_stop_everybody_and_are_rare() -> None:
     world = World(lambda now: 64, wait=1.0)
     world.run(3)
