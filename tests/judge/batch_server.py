@@ -203,6 +203,8 @@ _SHAPE: dict[str, Any] = {
 class _Handler(BaseHTTPRequestHandler):
     server_of: BatchServer
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # head and body in one packet, see judge_server
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None:
         pass

@@ -118,6 +118,8 @@ class JudgeServer:
 
 
 class _Server(ThreadingHTTPServer):
+    request_queue_size = 256  # else connections made together wait seconds for their turn
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that was killed is no error of the server's."""
         if not isinstance(sys.exc_info()[1], ConnectionError):

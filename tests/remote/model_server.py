@@ -117,6 +117,9 @@ class ModelServer:
 class _Handler(BaseHTTPRequestHandler):
     server_: ModelServer
     protocol_version = "HTTP/1.1"
+    # Head and body in two packets would wait for an acknowledgement between them.
+    wbufsize = 1 << 16
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: object) -> None:
         pass

@@ -37,8 +37,6 @@ class Program:
     tests: str = TESTS
     # What the world must show when the program runs bare: proof that the check can fail.
     bare: str | None = None
-    # It has to reach its limit by work, which takes longer than others get on a slow machine.
-    patient: bool = False
 
     def case(self, world: World) -> Case:
         """The program aimed at this world."""
@@ -210,7 +208,6 @@ PROGRAMS = (
                 kept.append(bytearray(b"x" * (1 << 20)))
         """,
         ("memory",),
-        patient=True,
     ),
     Program(
         "endless output",

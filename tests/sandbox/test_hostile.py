@@ -30,7 +30,8 @@ def boxes(sandbox: Sandbox) -> list[str]:
 def test_is_held_and_fails(
     program: Program, sandbox: Sandbox, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if program.patient:
+    if "timeout" not in program.status:
+        # What another limit is to stop has to get there on a slow machine, too.
         longer = replace(sandbox.limits, cpu_seconds=60, wall_seconds=120.0)
         monkeypatch.setattr(sandbox, "limits", longer)
     outcome = sandbox.run(program.case(world))
