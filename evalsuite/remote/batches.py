@@ -17,10 +17,10 @@ from evalsuite.remote.client import (
     RemoteClient,
     ServerError,
     UnreadableError,
-    _Trouble,
 )
 from evalsuite.remote.concurrency import Permit
 from evalsuite.remote.endpoint import Endpoint
+from evalsuite.remote.troubles import Trouble
 
 if TYPE_CHECKING:
     import openai
@@ -194,11 +194,11 @@ class BatchClient(RemoteClient[str]):
             while True:
                 await permit.take(first=counts["rate"] > 0)
                 outcome: Any = await self._attempt(send, timeout or self._patience.timeout)
-                if not isinstance(outcome, _Trouble):
+                if not isinstance(outcome, Trouble):
                     try:
                         return read(outcome)
                     except UnreadableError as error:
-                        outcome = self._unreadable(error)
+                        outcome = self._troubles.unreadable(error)
                 if outcome.kind == "missing":
                     raise NoSuchThingError(outcome.reason)
                 if outcome.kind == "fatal":
@@ -214,7 +214,7 @@ class BatchClient(RemoteClient[str]):
             # Files take as long as they take: how long says nothing of the pace of calls.
             permit.give("failed")
 
-    def _status_trouble(self, error: openai.APIStatusError) -> _Trouble:
+    def _status_trouble(self, error: openai.APIStatusError) -> Trouble:
         trouble = super()._status_trouble(error)
         if error.status_code in _NO_SUCH_PATH:
             return replace(trouble, kind="missing")

@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
 
 from evalsuite.records import UserError
 from evalsuite.remote.concurrency import MOST, Outcome, Pace, Permit, pace_of
 from evalsuite.remote.endpoint import OPENAI_URL, Endpoint, is_this_machine
+from evalsuite.remote.troubles import SHOWN, Trouble, Troubles, server_message
 
 if TYPE_CHECKING:
     import openai
@@ -40,12 +39,6 @@ _HEADERS = frozenset(
     | {b"x-stainless-raw-response"}
 )
 _OPENAI_HEADERS = _HEADERS | {b"openai-organization", b"openai-project"}
-# Exceptions of httpx and aiohttp by name, since either package may be the one that sends.
-_NOT_REACHED = frozenset(
-    ("ConnectError", "ProxyError", "ClientConnectorError", "ConnectionTimeoutError")
-)
-_CUT = frozenset(("ServerDisconnectedError", "ClientOSError", "ClientPayloadError"))
-_SHOWN = 160  # characters of a server's message in an error line
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +77,6 @@ class UnreadableError(Exception):
 
 class ServerError(UserError):
     """No call will get a reply: a wrong key, no such model, no server."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Trouble:
-    """A send that brought no reply. `billed` says that the server may have done the work."""
-
-    reason: str
-    kind: str  # "rate", "again", "unreached", "refused", "fatal"
-    billed: bool = False
-    wait: float | None = None
-    late: bool = False  # it was given up at the timeout
 
 
 async def _unnumbered() -> int:
@@ -138,7 +120,7 @@ class RemoteClient(Generic[_Read]):
                 event_hooks={"request": [self._strip_headers]},
             ),
         )
-        self._reached = False
+        self._troubles = Troubles(spec, patience.longest_wait)
         self._rate_refusals = 0  # in a row, of all calls
         self.pace: Pace = pace_of(spec.url, spec.model, concurrency)
 
@@ -177,7 +159,7 @@ class RemoteClient(Generic[_Read]):
                 began = time.monotonic()
                 outcome = await self._send(path, body)
                 ending = "failed"
-                if not isinstance(outcome, _Trouble):
+                if not isinstance(outcome, Trouble):
                     self._rate_refusals = 0
                     permit.give("answered", time.monotonic() - began)
                     return number, outcome
@@ -211,11 +193,11 @@ class RemoteClient(Generic[_Read]):
                     await self._client.get("/models", cast_to=object)
             except openai.APIStatusError as error:
                 # OpenAI says 401 to a good key, too, when it was made without this right.
-                if error.status_code == 401 and "scope" not in _message(error):
+                if error.status_code == 401 and "scope" not in server_message(error):
                     raise ServerError(self._status_trouble(error).reason) from error
                 return
             except Exception as error:
-                trouble = self._no_answer(error)
+                trouble = self._troubles.without_answer(error)
                 if trouble.kind != "unreached" or trouble.billed:
                     return
                 unreached += 1
@@ -226,14 +208,14 @@ class RemoteClient(Generic[_Read]):
 
     # ---- one send
 
-    async def _send(self, path: Path, body: Mapping[str, Any]) -> _Read | _Trouble:
+    async def _send(self, path: Path, body: Mapping[str, Any]) -> _Read | Trouble:
         outcome = await self._attempt(lambda: self._post(path, body), self._patience.timeout)
-        if isinstance(outcome, _Trouble):
+        if isinstance(outcome, Trouble):
             return outcome
         try:
             return self._read(outcome)
         except UnreadableError as error:
-            return self._unreadable(error)
+            return self._troubles.unreadable(error)
 
     async def _post(self, path: Path, body: Mapping[str, Any]) -> str:
         # By its typed methods the package walks through every message and header, which takes
@@ -243,7 +225,7 @@ class RemoteClient(Generic[_Read]):
 
     async def _attempt(
         self, send: Callable[[], Awaitable[_Sent]], timeout: float
-    ) -> _Sent | _Trouble:
+    ) -> _Sent | Trouble:
         """What one exchange with the server brings, or what went wrong with it."""
         import openai
 
@@ -252,76 +234,22 @@ class RemoteClient(Generic[_Read]):
             async with asyncio.timeout(timeout):
                 sent = await send()
         except openai.APIStatusError as error:
-            self._reached = True
+            self._troubles.reached = True
             return self._status_trouble(error)
         except Exception as error:
-            return self._no_answer(error)
-        self._reached = True
+            return self._troubles.without_answer(error)
+        self._troubles.reached = True
         return sent
 
-    def _unreadable(self, error: UnreadableError) -> _Trouble:
-        return _Trouble(f"{self._spec.url} answered what can't be read ({error})", "again", True)
-
-    def _no_answer(self, error: Exception) -> _Trouble:
-        """What became of a send that no answer came to, by the causes of its exception."""
-        import openai
-
-        causes = list(_causes(error))
-        names = {name for cause in causes for name in _class_names(cause)}
-        if not names & {"APIConnectionError", "TimeoutError", "ClientError"}:
-            raise error
-        if names & _NOT_REACHED or (
-            # The aiohttp transport calls every broken connection a timeout of connecting.
-            "ConnectTimeout" in names and "ClientConnectionError" not in names
-        ):
-            last = self.clean(str(causes[-1]))
-            return self._connection_trouble(f"cannot be reached ({last})")
-        if names & _CUT or not isinstance(error, TimeoutError | openai.APITimeoutError):
-            self._reached = True
-            return self._connection_trouble("cut the connection", billed=True)
-        return replace(self._connection_trouble("gave no answer in time", billed=True), late=True)
-
-    def _status_trouble(self, error: openai.APIStatusError) -> _Trouble:
-        status, where = error.status_code, self._spec.url
-        said = self.clean(_message(error))
-        wait = _retry_after(error.response.headers)
-        if wait is not None and wait > self._patience.longest_wait:
-            return _Trouble(
-                f"{where} asks to wait {wait:.0f} s ({said}); run again then to go on", "fatal"
-            )
-        if status == 429:
-            if error.code == "insufficient_quota":
-                return _Trouble(f"{where}: the account has no credit left ({said})", "fatal")
-            return _Trouble(f"{where} limits the rate ({said})", "rate", wait=wait)
-        if status in (408, 409, 425) or status >= 500:
-            # A gateway that gave up waiting doesn't know what the model behind it did.
-            billed = status in (408, 504)
-            return _Trouble(f"{where} answered {status} ({said})", "again", billed, wait)
-        if status in (401, 403):
-            if self._spec.key:
-                hint = "check the key" if status == 401 else "the key has no right to this model"
-            else:
-                hint = "it wants a key: put one into a variable and name it with --api-key-env"
-            return _Trouble(f"{where} refused with {status} ({said}); {hint}", "fatal")
-        if status == 404:
-            return _Trouble(
-                f"{where} has no model {self._spec.model}, or the URL is wrong: 404 ({said})",
-                "fatal",
-            )
-        if 300 <= status < 400:
-            return _Trouble(f"{where} answered with a redirect: name the final URL", "fatal")
-        return _Trouble(f"{where} refused the call with {status} ({said})", "refused")
-
-    def _connection_trouble(self, what: str, *, billed: bool = False) -> _Trouble:
-        kind = "again" if self._reached else "unreached"
-        return _Trouble(f"{self._spec.url} {what}", kind, billed)
+    def _status_trouble(self, error: openai.APIStatusError) -> Trouble:
+        return self._troubles.of_status(error)
 
     # ---- when to send again
 
-    def _check_patience(self, trouble: _Trouble, counts: dict[str, int]) -> None:
+    def _check_patience(self, trouble: Trouble, counts: dict[str, int]) -> None:
         patience = self._patience
         if trouble.kind == "unreached" and counts["unreached"] >= patience.connect_tries:
-            if self._reached:  # another call got through meanwhile
+            if self._troubles.reached:  # another call got through meanwhile
                 return
             raise ServerError(f"{trouble.reason}: is a server running there?")
         tried = counts["again"] + counts["unreached"]
@@ -330,7 +258,7 @@ class RemoteClient(Generic[_Read]):
         if counts["rate"] >= patience.rate_tries:
             raise CallFailedError(f"{trouble.reason}, {counts['rate']} times")
 
-    async def _back_off(self, trouble: _Trouble, times: int, permit: Permit) -> None:
+    async def _back_off(self, trouble: Trouble, times: int, permit: Permit) -> None:
         backoff = self._patience.backoff(times)
         if trouble.kind == "rate":
             self._rate_refusals += 1
@@ -362,15 +290,9 @@ class RemoteClient(Generic[_Read]):
         # Made anew: the package adds a dozen, and each deletion walks through all of them.
         request.headers = type(request.headers)([*kept, self._authorization])
 
-    def clean(self, text: str, limit: int | None = _SHOWN) -> str:
+    def clean(self, text: str, limit: int | None = SHOWN) -> str:
         """A server's text without the key, should it echo it, and without broken characters."""
-        if self._spec.key:
-            text = text.replace(self._spec.key, "[key]")
-        text = text.encode("utf-8", "replace").decode("utf-8")
-        if limit is None:
-            return text
-        line = " ".join(text.split())
-        return line if len(line) <= limit else line[:limit] + "…"
+        return self._troubles.clean(text, limit)
 
 
 def _http_client(**settings: Any) -> Any:
@@ -384,43 +306,3 @@ def _http_client(**settings: Any) -> Any:
         return openai.DefaultAioHttpClient(**settings)
     except (AttributeError, RuntimeError):  # an openai of an earlier year, or without its extra
         return openai.DefaultAsyncHttpxClient(**settings)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and what caused it, outermost first."""
-    while error is not None:
-        yield error
-        error = error.__cause__
-
-
-def _class_names(error: BaseException) -> set[str]:
-    return {kind.__name__ for kind in type(error).__mro__}
-
-
-def _message(error: openai.APIStatusError) -> str:
-    body = error.body
-    if isinstance(body, dict):
-        inner = body.get("error", body)
-        message = inner.get("message") if isinstance(inner, dict) else inner
-        if isinstance(message, str) and message.strip():
-            return message
-    return error.response.text.strip() or error.response.reason_phrase
-
-
-def _retry_after(headers: Any) -> float | None:
-    """Seconds to wait by the Retry-After header (a number or an HTTP date), if there is one."""
-    milliseconds, given = headers.get("retry-after-ms"), headers.get("retry-after")
-    try:
-        if milliseconds is not None:
-            return max(0.0, float(milliseconds) / 1000)
-        if given is None:
-            return None
-        return max(0.0, float(given))
-    except ValueError:
-        pass
-    try:
-        when = parsedate_to_datetime(given)
-    except (TypeError, ValueError):
-        return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
