@@ -1,4 +1,4 @@
-"""What went wrong with a send: what a server's error, or its silence, means for this and other calls.
+"""What went wrong with a send, and what that means for this call and the others.
 
 Knows HTTP's statuses and the exceptions of the packages that send; must not know when a call is
 sent again.

@@ -5,14 +5,17 @@ Made once a sandbox. Knows paths and permissions; starts nothing.
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
 import pwd
+import secrets
 import shutil
 import stat
 import sys
 import sysconfig
 import tempfile
+import time
 from functools import cache
 from pathlib import Path
 
@@ -93,15 +96,29 @@ def _copied(library: str, base: str) -> tempfile.TemporaryDirectory[str]:
     return home
 
 
-def sweep(box: Path) -> None:
+def sweep(box: Path, patience: float = 10.0) -> None:
     """Removes a box whatever a program left in it: depth, modes and names don't matter.
 
-    Folders are emptied one at a time and their own folders are moved up to the top, so neither
-    recursion nor the length of a path sets a limit.
+    A killed program may still be in the middle of a write; what it adds meanwhile is removed too,
+    for `patience` seconds.
 
     Raises:
         OSError: something in it can't be removed.
     """
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return _sweep(box)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or time.monotonic() > until:
+                raise
+        time.sleep(0.01)
+
+
+def _sweep(box: Path) -> None:
+    """One round: folders are emptied one at a time and their own folders are moved up to the top,
+    so neither recursion nor the length of a path sets a limit."""
+    moved_name = f".{secrets.token_hex(16)}"  # that no program can have taken
     top = os.open(box, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         moved = 0
@@ -113,7 +130,7 @@ def sweep(box: Path) -> None:
                     for deeper in _emptied(inner):
                         moved += 1
                         os.chmod(deeper, 0o700, dir_fd=inner)
-                        os.rename(deeper, f".moved-{moved}", src_dir_fd=inner, dst_dir_fd=top)
+                        os.rename(deeper, f"{moved_name}-{moved}", src_dir_fd=inner, dst_dir_fd=top)
                 finally:
                     os.close(inner)
                 os.rmdir(name, dir_fd=top)

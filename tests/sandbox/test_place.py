@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -34,6 +38,25 @@ def test_sweep_removes_what_others_could_not(tmp_path: Path) -> None:
     sweep(box)
     assert not box.exists()
     assert (outside / "kept").is_file()
+
+
+def test_sweep_outlasts_a_program_that_is_still_dying(tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    box.mkdir()
+    script = "for i in range(10**9): open(f'{i}', 'wb').write(bytes(4096))"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=box, stderr=subprocess.DEVNULL
+    ) as program:
+        while len(os.listdir(box)) < 100:
+            time.sleep(0.001)
+        threading.Timer(0.5, program.kill).start()
+        sweep(box)
+    assert not box.exists()
+
+
+def test_sweep_says_what_it_could_not_remove(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        sweep(tmp_path / "no-such-box", patience=0.1)
 
 
 def test_disk_counts_blocks_and_entries(tmp_path: Path) -> None:
