@@ -8,9 +8,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from loopback import Handler, Server
 
 COMMIT = "c" * 40
 
@@ -26,7 +27,7 @@ class DataHub:
 @contextmanager
 def data_hub(root: Path) -> Iterator[DataHub]:
     hub = DataHub(root)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
+    server = Server(("127.0.0.1", 0), _handler(hub))
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
@@ -37,18 +38,13 @@ def data_hub(root: Path) -> Iterator[DataHub]:
         server.server_close()
 
 
-def _handler(hub: DataHub) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+def _handler(hub: DataHub) -> type[Handler]:
+    class Asked(Handler):
         def do_GET(self) -> None:
             self._answer()
 
         def do_HEAD(self) -> None:
             self._answer()
-
-        def log_message(self, *args: object) -> None:
-            pass
 
         def _answer(self) -> None:
             path = unquote(urlsplit(self.path).path)
@@ -58,13 +54,13 @@ def _handler(hub: DataHub) -> type[BaseHTTPRequestHandler]:
             if path.startswith("/datasets/"):
                 owner, name, _, _, file = path.removeprefix("/datasets/").split("/", 4)
                 return self._file(f"{owner}/{name}", file)
-            return self._send(404, b"none")
+            return self.send_bytes(404, b"none")
 
         def _listing(self, name: str, tree: bool) -> None:
             folder = hub.root / name
             if name in hub.broken or not folder.is_dir():
                 code = "RepoNotFound" if not folder.is_dir() else ""
-                return self._send(503 if not code else 404, b"no", {"X-Error-Code": code})
+                return self.send_bytes(503 if not code else 404, b"no", {"X-Error-Code": code})
             files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
             names = {str(p.relative_to(folder)): p for p in files}
             listing: object = [
@@ -73,32 +69,23 @@ def _handler(hub: DataHub) -> type[BaseHTTPRequestHandler]:
             ]
             if not tree:
                 listing = {"id": name, "sha": COMMIT, "siblings": [{"rfilename": n} for n in names]}
-            return self._send(
+            return self.send_bytes(
                 200, json.dumps(listing).encode(), {"Content-Type": "application/json"}
             )
 
         def _file(self, name: str, file: str) -> None:
             path = hub.root / name / file
             if name in hub.broken:
-                return self._send(503, b"no")
+                return self.send_bytes(503, b"no")
             if not path.is_file():
                 code = "EntryNotFound" if (hub.root / name).is_dir() else "RepoNotFound"
-                return self._send(404, b"no", {"X-Error-Code": code, "X-Repo-Commit": COMMIT})
+                return self.send_bytes(404, b"no", {"X-Error-Code": code, "X-Repo-Commit": COMMIT})
             if self.command == "GET":
                 hub.sent.append(f"{name}/{file}")
             headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{_digest(path)}"'}
-            return self._send(200, path.read_bytes(), headers)
+            return self.send_bytes(200, path.read_bytes(), headers)
 
-        def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-            self.send_response(status)
-            for key, value in (headers or {}).items():
-                self.send_header(key, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-    return Handler
+    return Asked
 
 
 def _digest(path: Path) -> str:

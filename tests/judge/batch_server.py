@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 from email.parser import BytesParser
 from email.policy import HTTP
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from judge_server import MODEL, _Server, by_content
+from judge_server import MODEL, by_content
+from loopback import Handler, Server
 
 Reply = Callable[[list[dict[str, str]]], str]
 
@@ -67,7 +67,7 @@ class BatchServer:
         self.reached, self.go = threading.Event(), threading.Event()
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"server_of": self})
-        self._http = _Server(("127.0.0.1", 0), handler)
+        self._http = Server(("127.0.0.1", 0), handler)
         self._http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
 
@@ -200,14 +200,8 @@ _SHAPE: dict[str, Any] = {
 }
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     server_of: BatchServer
-    protocol_version = "HTTP/1.1"
-    wbufsize = 1 << 16  # head and body in one packet, see judge_server
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def do_GET(self) -> None:
         self._guarded(b"")
@@ -224,7 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if server.key and self.headers.get("authorization") != f"Bearer {server.key}":
                 shown = self.headers.get("authorization")
-                self._json(401, {"error": {"message": f"Incorrect API key: {shown}"}})
+                self.send_json(401, {"error": {"message": f"Incorrect API key: {shown}"}})
             else:
                 self._route(url.path.removeprefix("/v1"), parse_qs(url.query), sent)
         except (BrokenPipeError, ConnectionResetError):
@@ -235,10 +229,10 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/chat/completions":
             body = json.loads(sent)
             server.chats.append(body)
-            self._json(200, server.completion(server.reply(body["messages"]), body))
+            self.send_json(200, server.completion(server.reply(body["messages"]), body))
             return
         if not server.has_batches:
-            self._json(404, {"error": {"message": "no such path"}})
+            self.send_json(404, {"error": {"message": "no such path"}})
             return
         if self.command == "POST" and path == "/files":
             self._moment("files", lambda: server.upload(*_multipart(self.headers, sent)))
@@ -250,15 +244,16 @@ class _Handler(BaseHTTPRequestHandler):
             if match[1] in server.batches:
                 self._moment("retrieve", lambda: server.look(match[1]))
             else:
-                self._json(404, {"error": {"message": "No batch found"}})
+                self.send_json(404, {"error": {"message": "No batch found"}})
         elif (match := re.fullmatch(r"/files/([\w-]+)/content", path)) and match[1] in server.files:
             server.downloads += 1
             content = server.spoil(server.downloads, server.files[match[1]])
             server.wait_here("content", after=True)
             trouble = server.trouble("content")
-            self._send(200, content[: len(content) // 2] if trouble else content, len(content))
+            part = content[: len(content) // 2] if trouble else content
+            self.send_bytes(200, part, length=len(content))
         else:
-            self._json(404, {"error": {"message": f"no {path}"}})
+            self.send_json(404, {"error": {"message": f"no {path}"}})
 
     def _moment(self, name: str, work: Callable[[], dict[str, Any]]) -> None:
         """Does the work of a request; trouble comes before it, or "cut-after" behind it."""
@@ -266,7 +261,7 @@ class _Handler(BaseHTTPRequestHandler):
         trouble = server.trouble(name)
         server.wait_here(name, after=False)
         if trouble and trouble.isdigit():
-            self._json(int(trouble), {"error": {"message": "no luck"}}, {"Retry-After": "0.01"})
+            self.send_json(int(trouble), {"error": {"message": "no luck"}}, {"Retry-After": "0.01"})
             return
         if trouble == "cut":
             self.close_connection = True
@@ -276,9 +271,9 @@ class _Handler(BaseHTTPRequestHandler):
         if trouble == "cut-after":
             self.close_connection = True
         elif trouble == "garbage":
-            self._send(200, b"<html>it works</html>")
+            self.send_bytes(200, b"<html>it works</html>")
         else:
-            self._json(200, answer)
+            self.send_json(200, answer)
 
     def _page(self, query: dict[str, list[str]]) -> dict[str, Any]:
         server = self.server_of
@@ -287,28 +282,6 @@ class _Handler(BaseHTTPRequestHandler):
             rows = rows[[row["id"] for row in rows].index(after[0]) + 1 :]
         size = min(server.page, int(query["limit"][0]))
         return {"object": "list", "data": rows[:size], "has_more": len(rows) > size}
-
-    def _json(
-        self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None
-    ) -> None:
-        self._send(status, json.dumps(body).encode(), headers=headers)
-
-    def _send(
-        self,
-        status: int,
-        body: bytes,
-        length: int | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-        if length is not None and length != len(body):
-            self.close_connection = True
 
 
 def _multipart(headers: Any, sent: bytes) -> tuple[str, bytes]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import math
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from loopback import Handler, Server
 
 MODEL = "judge-0001"
 
@@ -88,7 +88,7 @@ class JudgeServer:
         self._lock = threading.Lock()
         self.in_flight = self.most_in_flight = 0
         handler = type("Handler", (_Handler,), {"judge": self})
-        self._http = _Server(("127.0.0.1", port), handler)
+        self._http = Server(("127.0.0.1", port), handler)
         self._http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
 
@@ -117,34 +117,17 @@ class JudgeServer:
             return behaviour
 
 
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 256  # else connections made together wait seconds for their turn
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that was killed is no error of the server's."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     judge: JudgeServer
-    protocol_version = "HTTP/1.1"
-    # A head and a body in two packets wait for an acknowledgement between them, 40 ms a call, and
-    # a client that adapts takes that for a server with a queue.
-    wbufsize = 1 << 16
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def do_GET(self) -> None:
         judge = self.judge
         if judge.lists is None:
-            self._json(404, {"error": {"message": "no such path"}})
+            self.send_json(404, {"error": {"message": "no such path"}})
         elif judge.key and self.headers.get("authorization") != f"Bearer {judge.key}":
-            self._json(401, {"error": {"message": "Incorrect API key"}})
+            self.send_json(401, {"error": {"message": "Incorrect API key"}})
         else:
-            self._json(200, {"object": "list", "data": [{"id": name} for name in judge.lists]})
+            self.send_json(200, {"object": "list", "data": [{"id": name} for name in judge.lists]})
 
     def do_POST(self) -> None:
         judge = self.judge
@@ -173,48 +156,49 @@ class _Handler(BaseHTTPRequestHandler):
         if judge.key and self.headers.get("authorization") != f"Bearer {judge.key}":
             # Some servers repeat the key they were shown.
             shown = self.headers.get("authorization", "")
-            self._json(401, {"error": {"message": f"Incorrect API key: {shown}"}})
+            self.send_json(401, {"error": {"message": f"Incorrect API key: {shown}"}})
         elif kind == "429":
-            self._json(429, {"error": {"message": "slow down"}}, {"Retry-After": value or "0.05"})
+            self.send_json(
+                429, {"error": {"message": "slow down"}}, {"Retry-After": value or "0.05"}
+            )
         elif kind == "429date":
             when = format_datetime(datetime.now(UTC) + timedelta(seconds=float(value)), usegmt=True)
-            self._json(429, {"error": {"message": "slow down"}}, {"Retry-After": when})
+            self.send_json(429, {"error": {"message": "slow down"}}, {"Retry-After": when})
         elif kind == "quota":
             error = {"message": "You exceeded your current quota", "code": "insufficient_quota"}
-            self._json(429, {"error": error})
+            self.send_json(429, {"error": error})
         elif kind.isdigit():
-            self._json(int(kind), {"error": {"message": value or "no luck"}})
+            self.send_json(int(kind), {"error": {"message": value or "no luck"}})
         elif kind == "garbage":
-            self._send(200, b"<html>\xff\xfe it works! </html>")
+            self.send_bytes(200, b"<html>\xff\xfe it works! </html>")
         elif kind == "wrong":
-            self._json(200, {"object": "list", "data": []})
+            self.send_json(200, {"object": "list", "data": []})
         elif kind == "half":
             whole = self._completion("never mind", body)
-            self._send(200, whole[: len(whole) // 2], length=len(whole))
-            self.close_connection = True
+            self.send_bytes(200, whole[: len(whole) // 2], length=len(whole))
         elif kind == "cut":
             self.close_connection = True
         elif kind == "hang":
             time.sleep(judge.hang)
             self.close_connection = True
         elif kind == "redirect":
-            self._send(307, b"", headers={"Location": value})
+            self.send_bytes(307, b"", headers={"Location": value})
         elif kind == "say":
-            self._send(200, self._completion(value, body))
+            self.send_bytes(200, self._completion(value, body))
         elif kind == "parts":  # content as a list of texts
             told = json.loads(self._completion(judge.reply(body["messages"]), body))
             message = told["choices"][0]["message"]
             text = message["content"]
             parts = [text[:5], text[5:]]
             message["content"] = [{"type": "text", "text": part} for part in parts]
-            self._send(200, json.dumps(told).encode())
+            self.send_bytes(200, json.dumps(told).encode())
         elif kind == "as":  # another model than was asked for
             told = json.loads(self._completion(judge.reply(body["messages"]), body))
-            self._send(200, json.dumps({**told, "model": value}).encode())
+            self.send_bytes(200, json.dumps({**told, "model": value}).encode())
         elif kind == "long":
-            self._send(200, self._completion('{"verdict": "A"}', body, finish="length"))
+            self.send_bytes(200, self._completion('{"verdict": "A"}', body, finish="length"))
         else:
-            self._send(200, self._completion(judge.reply(body["messages"]), body))
+            self.send_bytes(200, self._completion(judge.reply(body["messages"]), body))
 
     def _completion(
         self, text: str | dict[str, float], body: dict[str, Any], finish: str = "stop"
@@ -249,24 +233,3 @@ class _Handler(BaseHTTPRequestHandler):
                 "usage": usage,
             }
         ).encode()
-
-    def _json(
-        self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None
-    ) -> None:
-        self._send(status, json.dumps(body).encode(), headers=headers)
-
-    def _send(
-        self,
-        status: int,
-        body: bytes,
-        *,
-        length: int | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)

@@ -7,28 +7,11 @@ from collections.abc import Iterable
 from unittest.mock import ANY
 
 import pytest
+from games import game
 
 from evalsuite.leaderboard.decisions import decide
 from evalsuite.leaderboard.judges import judge_summary
 from evalsuite.records import Game, Verdict
-
-
-def game(
-    question: int,
-    first: str,
-    second: str,
-    verdict: Verdict,
-    *,
-    judge: str = "j",
-    lengths: tuple[int, int] = (10, 20),
-    category: str = "math",
-    repeat: int = 1,
-) -> Game:
-    winner = {"first": first, "second": second}.get(verdict)
-    return Game(
-        question, category, 1, first, second, repeat, judge, "pairwise", verdict, winner, None,
-        "raw", {"prompt": 1, "completion": 1}, 0.0, "00", lengths,
-    )  # fmt: skip
 
 
 def both(question: int, a: str, b: str, one: Verdict, two: Verdict, **more: object) -> list[Game]:

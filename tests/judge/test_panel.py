@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from games import game
 from judge_server import JudgeServer
 
 from evalsuite.cli import main
@@ -20,32 +21,11 @@ from evalsuite.records import Game, Verdict
 MODELS = ("a", "b", "c")
 
 
-def game(judge: str, question: int, first: str, second: str, verdict: Verdict) -> Game:
-    return Game(
-        question_id=question,
-        category="math",
-        turn=1,
-        first=first,
-        second=second,
-        repeat=1,
-        judge=judge,
-        preset="pairwise",
-        verdict=verdict,
-        winner={"first": first, "second": second}.get(verdict),
-        scores=None,
-        raw_reply="",
-        tokens={},
-        cost=0.0,
-        key="",
-        lengths=(10, 20),
-    )
-
-
 def both_orders(judge: str, question: int, a: str, b: str, winner: str | None) -> list[Game]:
     def says(first: str, second: str) -> Verdict:
         return "tie" if winner is None else "first" if winner == first else "second"
 
-    return [game(judge, question, x, y, says(x, y)) for x, y in ((a, b), (b, a))]
+    return [game(question, x, y, says(x, y), judge=judge) for x, y in ((a, b), (b, a))]
 
 
 def league(better: dict[str, str], questions: int = 20) -> list[Game]:
@@ -111,7 +91,7 @@ def test_one_judge_is_no_panel() -> None:
 
 def test_a_judge_without_a_verdict_leaves_the_others() -> None:
     games = league({"one": "abc"}) + [
-        game("two", question, x, y, "invalid")
+        game(question, x, y, "invalid", judge="two")
         for question in range(20)
         for x, y in itertools.permutations(MODELS, 2)
     ]

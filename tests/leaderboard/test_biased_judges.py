@@ -3,33 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from games import game
 
 from evalsuite.leaderboard.decisions import decide
 from evalsuite.leaderboard.judges import judge_summary
 from evalsuite.records import Game, Verdict
-
-
-def played(
-    question: int, first: str, second: str, verdict: Verdict, lengths: dict[str, int]
-) -> Game:
-    return Game(
-        question_id=question,
-        category="general",
-        turn=1,
-        first=first,
-        second=second,
-        repeat=1,
-        judge="j",
-        preset="pairwise",
-        verdict=verdict,
-        winner={"first": first, "second": second}.get(verdict),
-        scores=None,
-        raw_reply=None,
-        tokens={},
-        cost=None,
-        key="",
-        lengths=(lengths[first], lengths[second]),
-    )
 
 
 def league(biased_to: str, seed: int = 0, questions: int = 80) -> list[Game]:
@@ -41,7 +19,7 @@ def league(biased_to: str, seed: int = 0, questions: int = 80) -> list[Game]:
         for first, second in (("wordy", "terse"), ("terse", "wordy")):
             longer: Verdict = "first" if lengths[first] > lengths[second] else "second"
             verdict: Verdict = "first" if biased_to == "place" else longer
-            games.append(played(q, first, second, verdict, lengths))
+            games.append(game(q, first, second, verdict, lengths=(lengths[first], lengths[second])))
     return games
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from games import game
 from statsmodels.stats.inter_rater import cohens_kappa
 
 from evalsuite.leaderboard.evidence import Evidence, Kin
@@ -17,37 +18,6 @@ from evalsuite.leaderboard.forms import from_json, to_json
 from evalsuite.leaderboard.judges import JudgeSummary, judge_summary, with_judges
 from evalsuite.leaderboard.labels import Label, read_labels
 from evalsuite.records import Estimate, Game, Leaderboard, ModelScore, UserError, Verdict
-
-
-def game(
-    question: int | str,
-    first: str,
-    second: str,
-    verdict: Verdict,
-    *,
-    judge: str = "j",
-    repeat: int = 1,
-    served: str | None = None,
-) -> Game:
-    return Game(
-        question_id=question,
-        category="general",
-        turn=1,
-        first=first,
-        second=second,
-        repeat=repeat,
-        judge=judge,
-        preset="pairwise",
-        verdict=verdict,
-        winner={"first": first, "second": second}.get(verdict),
-        scores=None,
-        raw_reply=None,
-        tokens={},
-        cost=None,
-        key="",
-        lengths=(10, 10),
-        served=served,
-    )
 
 
 def both(question: int, winner: str | None, **more: Any) -> list[Game]:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from loopback import Handler, Server
 
 TOKEN = "hf_aVerySecretTokenOfTheTests"
 
@@ -60,20 +60,11 @@ class LoopbackHub:
         return [r for r in self.seen if r.server == server and r.path != own]
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client may hang up before the answer is out; anything else is a mistake of this file.
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
 @contextmanager
 def loopback_hub() -> Iterator[LoopbackHub]:
     """Both servers, running."""
     hub = LoopbackHub()
-    servers = {name: _Server(("127.0.0.1", 0), _handler(hub, name)) for name in ("hub", "storage")}
+    servers = {name: Server(("127.0.0.1", 0), _handler(hub, name)) for name in ("hub", "storage")}
     for server in servers.values():
         threading.Thread(target=server.serve_forever, daemon=True).start()
     hub.endpoint, hub.storage = (
@@ -88,18 +79,13 @@ def loopback_hub() -> Iterator[LoopbackHub]:
             server.server_close()
 
 
-def _handler(hub: LoopbackHub, server: str) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+def _handler(hub: LoopbackHub, server: str) -> type[Handler]:
+    class Asked(Handler):
         def do_GET(self) -> None:
             self._answer()
 
         def do_HEAD(self) -> None:
             self._answer()
-
-        def log_message(self, *args: Any) -> None:
-            pass
 
         def _answer(self) -> None:
             path = unquote(urlsplit(self.path).path)
@@ -108,10 +94,12 @@ def _handler(hub: LoopbackHub, server: str) -> type[BaseHTTPRequestHandler]:
             if hub.silent:
                 hub.stop.wait(60)
             if hub.status is not None:
-                return self._send(hub.status, b"busy", {"X-Error-Message": "busy"})
+                return self.send_bytes(hub.status, b"busy", {"X-Error-Message": "busy"})
             if server == "storage":
                 owner, name, file = path.removeprefix("/").split("/")
-                return self._send(200, (hub.repos[f"{owner}/{name}"].folder / file).read_bytes())
+                return self.send_bytes(
+                    200, (hub.repos[f"{owner}/{name}"].folder / file).read_bytes()
+                )
             if path.startswith("/api/models/"):
                 return self._api(path.removeprefix("/api/models/").split("/"), authorization)
             return self._file(path.removeprefix("/").split("/"), authorization)
@@ -128,11 +116,11 @@ def _handler(hub: LoopbackHub, server: str) -> type[BaseHTTPRequestHandler]:
                 return repo
             if repo is not None and repo.gated:
                 status = 401 if authorization is None else 403
-                self._send(status, b"gated", {"X-Error-Code": "GatedRepo"})
+                self.send_bytes(status, b"gated", {"X-Error-Code": "GatedRepo"})
             else:
                 # Strangers can't tell a private repository from one that doesn't exist.
                 status = 401 if authorization is None else 404
-                self._send(status, b"none", {"X-Error-Code": "RepoNotFound"})
+                self.send_bytes(status, b"none", {"X-Error-Code": "RepoNotFound"})
             return None
 
         def _api(self, parts: list[str], authorization: str | None) -> None:
@@ -141,7 +129,7 @@ def _handler(hub: LoopbackHub, server: str) -> type[BaseHTTPRequestHandler]:
                 return None
             revision = parts[3] if len(parts) > 3 else "main"
             if revision not in ("main", repo.commit):
-                return self._send(404, b"none", {"X-Error-Code": "RevisionNotFound"})
+                return self.send_bytes(404, b"none", {"X-Error-Code": "RevisionNotFound"})
             files = sorted(repo.folder.iterdir())
             if len(parts) > 2 and parts[2] == "tree":
                 listing: Any = [
@@ -163,7 +151,7 @@ def _handler(hub: LoopbackHub, server: str) -> type[BaseHTTPRequestHandler]:
                     "downloads": 0,
                     "siblings": [{"rfilename": path.name} for path in files],
                 }
-            return self._send(
+            return self.send_bytes(
                 200, json.dumps(listing).encode(), {"Content-Type": "application/json"}
             )
 
@@ -174,27 +162,20 @@ def _handler(hub: LoopbackHub, server: str) -> type[BaseHTTPRequestHandler]:
             name, revision = parts[4], parts[3]
             headers = {"X-Repo-Commit": repo.commit}
             if revision not in ("main", repo.commit):
-                return self._send(404, b"none", {"X-Error-Code": "RevisionNotFound"})
+                return self.send_bytes(404, b"none", {"X-Error-Code": "RevisionNotFound"})
             path = repo.folder / name
             if not path.is_file():
-                return self._send(404, b"none", {**headers, "X-Error-Code": "EntryNotFound"})
+                return self.send_bytes(404, b"none", {**headers, "X-Error-Code": "EntryNotFound"})
             if path.suffix not in (".safetensors", ".bin"):
-                return self._send(200, path.read_bytes(), {**headers, "ETag": f'"{_digest(path)}"'})
+                return self.send_bytes(
+                    200, path.read_bytes(), {**headers, "ETag": f'"{_digest(path)}"'}
+                )
             headers["X-Linked-Etag"] = f'"{hashlib.sha256(path.read_bytes()).hexdigest()}"'
             headers["X-Linked-Size"] = str(path.stat().st_size)
             headers["Location"] = f"{hub.storage}/{parts[0]}/{parts[1]}/{name}"
-            return self._send(302, b"", headers)
+            return self.send_bytes(302, b"", headers)
 
-        def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-            self.send_response(status)
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-    return Handler
+    return Asked
 
 
 def _digest(path: Path) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import torch
+from loopback import Handler, Server
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 SERVED = "tiny-0001"
@@ -41,7 +41,7 @@ class ModelServer:
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"server_": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._http = Server(("127.0.0.1", 0), handler)
         self._http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
 
@@ -114,15 +114,8 @@ class ModelServer:
         }
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     server_: ModelServer
-    protocol_version = "HTTP/1.1"
-    # Head and body in two packets would wait for an acknowledgement between them.
-    wbufsize = 1 << 16
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def do_POST(self) -> None:
         server = self.server_
@@ -130,13 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
         kind = "chat" if self.path.endswith("/chat/completions") else "plain"
         with server.lock:
             server.requests.append((kind, body))
-        status, answer = self._answer(kind, body)
-        sent = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(sent)))
-        self.end_headers()
-        self.wfile.write(sent)
+        self.send_json(*self._answer(kind, body))
 
     def _answer(self, kind: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         server = self.server_

@@ -149,6 +149,15 @@ function browse(kind) {
     if (next >= 0 && next < state.shown.length) show(next);
   }
 
+  function flip(by) {
+    state.page += by;
+    render();
+  }
+
+  function closed() {
+    if (location.hash.startsWith(`#${kind.one}=`)) history.replaceState(null, "", `#${kind.many}`);
+  }
+
   function clear() {
     for (const field of form.elements) if (field.name) field.value = "";
   }
@@ -189,8 +198,20 @@ function browse(kind) {
     show(index);
   }
 
+  operate({ section, form, pager, dialog }, { step, flip, refresh, closed });
+  addEventListener("hashchange", follow);
+  const first = refresh();
+  follow();
+  return first;
+}
+
+/**
+ * Connects a list's parts with what they do: `step(by)` goes on in the dialog, `flip(by)` in the pages,
+ * `refresh()` filters anew, `closed()` follows when the dialog was closed.
+ */
+function operate({ section, form, pager, dialog }, { step, flip, refresh, closed }) {
   dialog.addEventListener("close", () => {
-    if (location.hash.startsWith(`#${kind.one}=`)) history.replaceState(null, "", `#${kind.many}`);
+    if (!dialog.open) closed(); // a link may have opened it again before this is heard
   });
   dialog.addEventListener("click", (event) => {
     const button = event.target.closest("button");
@@ -198,15 +219,14 @@ function browse(kind) {
     else if (button && button.dataset.step) step(Number(button.dataset.step));
   });
   dialog.addEventListener("keydown", (event) => {
-    if (event.target.closest(".text")) return; // arrows scroll there
+    if (event.target.closest(".text, .scroll")) return; // arrows scroll there
     if (event.key === "ArrowLeft") step(-1);
     if (event.key === "ArrowRight") step(1);
   });
   pager.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
-    state.page += Number(button.dataset.step);
-    render();
+    flip(Number(button.dataset.step));
     section.scrollIntoView();
   });
   let timer = 0;
@@ -216,10 +236,6 @@ function browse(kind) {
   });
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(refresh));
-  addEventListener("hashchange", follow);
-  const first = refresh();
-  follow();
-  return first;
 }
 
 /** The row that has these names in its link, among a few. */

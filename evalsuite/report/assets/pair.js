@@ -258,6 +258,16 @@ function browsePairs(data, chosen, down) {
     if (state.shown[state.open + by]) show(state.open + by);
   }
 
+  function flip(by) {
+    state.page += by;
+    render();
+  }
+
+  function closed() {
+    state.open = -1;
+    if (location.hash.startsWith("#pair=")) history.replaceState(null, "", address("compare"));
+  }
+
   /** Opens an item by its task's number and its id; false when it is not here. */
   function open(task, doc) {
     const wanted = (item) => item.t === task && String(item.d) === doc && answered(item);
@@ -284,34 +294,7 @@ function browsePairs(data, chosen, down) {
     form.elements.task.focus({ preventScroll: true });
   }
 
-  dialog.addEventListener("close", () => {
-    state.open = -1;
-    if (location.hash.startsWith("#pair=")) history.replaceState(null, "", address("compare"));
-  });
-  dialog.addEventListener("click", (event) => {
-    const button = event.target.closest("button");
-    if (event.target === dialog || (button && "close" in button.dataset)) dialog.close();
-    else if (button && button.dataset.step) step(Number(button.dataset.step));
-  });
-  dialog.addEventListener("keydown", (event) => {
-    if (event.target.closest(".text, .scroll")) return; // arrows scroll there
-    if (event.key === "ArrowLeft") step(-1);
-    if (event.key === "ArrowRight") step(1);
-  });
-  pager.addEventListener("click", (event) => {
-    const button = event.target.closest("button");
-    if (!button) return;
-    state.page += Number(button.dataset.step);
-    render();
-    section.scrollIntoView();
-  });
-  let timer = 0;
-  form.addEventListener("input", () => {
-    clearTimeout(timer);
-    timer = setTimeout(refresh, 120);
-  });
-  form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(refresh));
+  operate({ section, form, pager, dialog }, { step, flip, refresh, closed });
   offer(form.elements.task, data.tasks);
   return { refresh, open, narrow, close: () => dialog.open && dialog.close() };
 }
