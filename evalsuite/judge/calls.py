@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from evalsuite.judge.budget import CostEstimate
@@ -47,8 +48,7 @@ class Call:
 
     def key(self, attempt: int) -> bytes:
         """The key of attempt number `attempt` (0 is the first)."""
-        number = attempt.to_bytes(4, "big")
-        return hashlib.blake2b(self.identity + number, digest_size=16).digest()
+        return _key(self.identity, attempt)
 
     def messages(self, preset: Preset, delimiter: str) -> list[dict[str, str]]:
         """The chat to send."""
@@ -57,6 +57,11 @@ class Call:
     def delimiter(self) -> str:
         """A fresh random code that stands nowhere in the answers."""
         return new_delimiter(*self.first, *self.second)
+
+
+@lru_cache(maxsize=1 << 16)  # looked up some twenty times a call
+def _key(identity: bytes, attempt: int) -> bytes:
+    return hashlib.blake2b(identity + attempt.to_bytes(4, "big"), digest_size=16).digest()
 
 
 def plan_calls(

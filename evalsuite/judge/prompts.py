@@ -216,4 +216,7 @@ def _template(source: str) -> Template:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined).from_string(source)
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined)
+    # A prompt is made of its call alone; and a template's helpers are copied at each rendering.
+    environment.globals.clear()
+    return environment.from_string(source)
