@@ -126,7 +126,7 @@ def prepare_judges(
         raise UserError("--judge none stands alone: it says that nobody judges")
     sampling(config)  # mistakes in these are told now, whoever judges
     chosen_preset(config)
-    specs = [_resolve(name, config, models) for name in names]
+    specs = [_resolve(name, config, models, asks=spends) for name in names]
     check_words(config, specs)
     path = config.judge_questions
     asked = read_questions(
@@ -183,13 +183,16 @@ def measured_of(
     }
 
 
-def _resolve(name: str, config: RunConfig, models: Sequence[ModelSpec]) -> JudgeSpec:
+def _resolve(
+    name: str, config: RunConfig, models: Sequence[ModelSpec], *, asks: bool
+) -> JudgeSpec:
     spec = resolve_judge(
         name,
         os.environ,
         api_key_env=config.api_key_env,
         prices=load_prices(config.judge_prices) if config.judge_prices else None,
         key_of_another=any(model.kind == "server" and "@" in model.source for model in models),
+        asks=asks,
     )
     if config.judge_batch and spec.kind != "none":
         for_batch(spec)  # refuses judges that take none

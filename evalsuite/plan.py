@@ -150,6 +150,8 @@ def _bills(config: RunConfig, prepared: Prepared) -> tuple[str, ...]:
             else:
                 bill = estimate(config, spec, judge.questions, len(prepared.order))
             lines.append(bill.describe(spec.name, billed=spec.paid))
+            if spec.paid and spec.key is None:
+                lines.append(f"a run needs an API key for {spec.name}, and none is set here")
     return tuple(lines)
 
 

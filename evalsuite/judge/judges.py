@@ -55,8 +55,11 @@ def resolve_judge(
     api_key_env: str | None = None,
     prices: PriceTable | None = None,
     key_of_another: bool = False,
+    asks: bool = True,
 ) -> JudgeSpec:
     """What a --judge value means on this machine. Sends nothing.
+
+    `asks` False: nothing will be sent later, either, so that a key may be missing.
 
     `key_of_another`: `api_key_env` is meant for another server of the run as well, so its key does
     not go to OpenAI.
@@ -88,16 +91,17 @@ def resolve_judge(
                 "add it to a price table (tasks/judge/prices.yaml is one)"
             )
         variable = OPENAI_KEY if key_of_another else api_key_env or OPENAI_KEY
-        own = key_from(variable, environ, f"--judge {name}", _NO_KEY_HINT)
+        needed = asks or bool(environ.get(variable))
+        own = key_from(variable, environ, f"--judge {name}", _NO_KEY_HINT) if needed else None
         return JudgeSpec(name, "openai", exact, endpoint, own, price, prices.as_of, paid=True)
     key = None
-    if api_key_env:
+    if api_key_env and (asks or environ.get(api_key_env)):
         key = key_for_other(api_key_env, environ, f"--judge {name}", _NO_KEY_HINT)
     here = is_this_machine(endpoint)
-    if price is None and (here or key is None):
+    if price is None and (here or not api_key_env):
         price = Price(0, 0)  # nobody is billed who showed no key
     # A server on this machine bills nobody; list prices are kept for those who set a budget.
-    paid = not here and (price is None or price.input + price.output > 0) and key is not None
+    paid = not here and (price is None or price.input + price.output > 0) and bool(api_key_env)
     return JudgeSpec(name, "openai", exact, endpoint, key, price, prices.as_of, paid)
 
 

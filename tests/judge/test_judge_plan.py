@@ -96,6 +96,34 @@ def test_a_plan_with_answers_is_near_the_bill_and_never_below_it(
         assert "guessed" in plan("--max-length", "300")
 
 
+def test_a_bill_is_told_without_a_key(
+    questions: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("MY_KEY", raising=False)
+    flags = ["--tasks", "starter_commonsense", "--limit", "1", "--progress", "none"]
+    flags += ["--judge-questions", str(questions), "--store", str(tmp_path / "store.db")]
+
+    def told(*judge: str) -> list[str]:
+        assert main(["plan", *flags, "--judge", *judge]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        return [line for line in lines if line.startswith("judging:")]
+
+    bill, missing = told("openai:gpt-4")
+    assert planned(bill)[0] == 26
+    assert "needs an API key for openai:gpt-4" in missing
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted")
+    assert told("openai:gpt-4") == [bill]
+    other = told("openai:judge@https://example.org/v1", "--api-key-env", "MY_KEY")
+    assert "no price is known" in other[0]
+    assert "free" not in other[0]
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert main(["run", *flags, "--judge", "openai:gpt-4", "--output", str(tmp_path / "r")]) == 2
+
+
 def test_a_store_in_use_is_no_obstacle_to_a_plan(
     tmp_path: Path, questions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
