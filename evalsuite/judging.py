@@ -183,9 +183,7 @@ def measured_of(
     }
 
 
-def _resolve(
-    name: str, config: RunConfig, models: Sequence[ModelSpec], *, asks: bool
-) -> JudgeSpec:
+def _resolve(name: str, config: RunConfig, models: Sequence[ModelSpec], *, asks: bool) -> JudgeSpec:
     spec = resolve_judge(
         name,
         os.environ,

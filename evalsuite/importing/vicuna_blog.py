@@ -20,7 +20,9 @@ from evalsuite.judge.two_scores import parse_two_scores, verdict_of_scores
 from evalsuite.reading import read_rows
 from evalsuite.records import Game, UserError
 
-JUDGE = "gpt-4"  # the reviewer of that evaluation; its own ids are kept as `served`
+# The reviewer of that evaluation. Its ids there stand for a prompt (one for coding, one for math,
+# one for the rest), so they don't tell which model the server had.
+JUDGE = "gpt-4"
 PRESET = "vicuna-2023"
 
 
@@ -44,6 +46,7 @@ def read_vicuna_blog(path: Path) -> Published:
     category = {str(question.question_id): question.category for question in questions}
     given, files = _answers(path)
     games: list[Game] = []
+    reviewers: dict[str, int] = {}
     by_hand = contradicted = 0
     seen: set[tuple[Any, ...]] = set()
     for file in reviews:
@@ -58,6 +61,8 @@ def read_vicuna_blog(path: Path) -> Published:
                 raise UserError(f"{where}: {first} against {second} was reviewed before")
             seen.add((question_id, first, second))
             text = wanted(row, "text", str, where)
+            if reviewer := str(row.get("reviewer_id", "")):
+                reviewers[reviewer] = reviewers.get(reviewer, 0) + 1
             on_line_1 = parse_two_scores(text)
             scores = _stored(row.get("score"), where) or on_line_1
             by_hand += on_line_1 is None and scores is not None
@@ -74,12 +79,17 @@ def read_vicuna_blog(path: Path) -> Published:
                     lengths=(len(one), len(two)),
                     scores=scores,
                     raw_reply=text,
-                    served=str(row.get("reviewer_id", "")) or None,
                     key=str(row.get("review_id", "")),
                 )
             )
     models = in_order([name for game in games for name in game.models])
     notes = ["each pair was judged in one order only, the first place always the same model's"]
+    if len(reviewers) > 1:
+        counts = ", ".join(f"{name!r} in {count:,}" for name, count in reviewers.items())
+        notes.append(
+            f"the reviewer is called {counts} reviews: GPT-4 with a prompt for each kind of "
+            "question; which model the server had was not kept"
+        )
     if by_hand:
         notes.append(
             f"{by_hand} of {len(games)} reviews don't have their scores on line 1; the scores "

@@ -52,6 +52,8 @@ def audit(judge: str, numbers: Mapping[str, Any], *, scored: bool = False) -> tu
                 " A check sees no order, so this is as it must be."
                 if check
                 else " The others are counted as ties."
+                if same is not None
+                else ""
             ),
         ),
         AuditLine(

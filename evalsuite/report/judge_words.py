@@ -196,25 +196,6 @@ def scored_answers(numbers: Sequence[Mapping[str, Any]]) -> str:
     return f"{said}, {without:,} without a score" if without else said
 
 
-def sums(pairs: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> str:
-    """'Sums of scores: a 693, b 638: b has 92.1 % of a's (87.8 to 95.8).'; '' without scores.
-
-    The older way to say how good a model is beside another.
-    """
-    parts = []
-    for pair in pairs:
-        one, two, ratio = pair.get("score_a"), pair.get("score_b"), pair.get("score_ratio")
-        if one is None or two is None:
-            continue
-        a, b = (labels.get(pair[side], pair[side]) for side in ("a", "b"))
-        said = f"{a} {one:g}, {b} {two:g}"
-        if ratio is not None:
-            low, high = (100 * bound for bound in pair["score_ratio_ci"])
-            said += f", so {b} has {100 * ratio:.1f} % of {a}’s ({low:.1f} to {high:.1f})"
-        parts.append(said)
-    return f"Sums of the scores of all games: {'; '.join(parts)}." if parts else ""
-
-
 def played(judge: str, audit: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> str:
     """'240 games, 120 comparisons'; of a panel, which plays none itself, '120 comparisons'."""
     columns = ("wins_a", "wins_b", "ties", "invalid")

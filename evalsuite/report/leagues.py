@@ -6,7 +6,7 @@ runs are never mixed. Knows leaderboards and runs on disk; knows no judge, no en
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evalsuite.leaderboard import Run
@@ -19,6 +19,7 @@ from evalsuite.report.view import (
     DuelCell,
     League,
     Score,
+    ScoreSums,
     Standing,
 )
 
@@ -135,7 +136,8 @@ def _league(
         else judge_words.controlled(
             judge, [numbers[n] for n in names], audit.get("length_control")
         ),
-        alone=_numbers(judge, pairs, numbers, names, labels, scored=scored),
+        alone=_alone(judge, numbers, names, labels, scored=scored),
+        sums=() if judge_words.kind(judge) == "reference" else tuple(_sums(pairs, labels)),
         scored=scored,
         bounds=audit_words.bounds(shown, [numbers[n] for n in names]),
         marks=audit_words.marks(judge, audit, shown, [numbers[n] for n in names]),
@@ -144,21 +146,41 @@ def _league(
     )
 
 
-def _numbers(
+def _alone(
     judge: str,
-    pairs: Sequence[Mapping[str, Any]],
     numbers: Mapping[str, Mapping[str, Any]],
     names: Sequence[str],
     labels: Mapping[str, str],
     *,
     scored: bool,
 ) -> str:
-    """What the judge's own numbers come to, where the standings don't show them already."""
+    """What answers scored alone come to, where the standings don't show it already."""
     if scored or judge_words.kind(judge) == "reference":
         return ""
     shown = [labels.get(name, name) for name in names]
-    alone = judge_words.scored_alone(shown, [numbers[name] for name in names])
-    return alone or judge_words.sums(pairs, labels)
+    return judge_words.scored_alone(shown, [numbers[name] for name in names])
+
+
+def _sums(pairs: Sequence[Mapping[str, Any]], labels: Mapping[str, str]) -> Iterator[ScoreSums]:
+    """The older way to say how good a model is beside another, a line a pair with scores."""
+    for pair in pairs:
+        sums = [pair.get(f"score_{side}") for side in "ab"]
+        if None in sums:
+            continue
+        ratio, ci = pair.get("score_ratio"), _pair(pair.get("score_ratio_ci"))
+        yield ScoreSums(
+            a=labels.get(pair["a"], pair["a"]),
+            b=labels.get(pair["b"], pair["b"]),
+            sums=(f"{sums[0]:,.10g}", f"{sums[1]:,.10g}"),
+            share=_NOTHING
+            if ratio is None
+            else Score(ratio, ci, f"{100 * ratio:.2f}", words.interval(ci)),
+            comparisons=(
+                f"{_int(pair, 'wins_a'):,}",
+                f"{_int(pair, 'wins_b'):,}",
+                f"{_int(pair, 'ties'):,}",
+            ),
+        )
 
 
 def _order(numbers: Mapping[str, Any]) -> tuple[float, float, float]:

@@ -171,6 +171,17 @@ class CategoryRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreSums:
+    """What a judge gave the answers of two models in all their games; `share` is b's of a's sum."""
+
+    a: str
+    b: str
+    sums: tuple[str, str]
+    share: Score
+    comparisons: tuple[str, str, str]  # won by a, won by b, tied
+
+
+@dataclass(frozen=True, slots=True)
 class AuditLine:
     label: str
     value: str
@@ -196,7 +207,8 @@ class League:
     audit: tuple[AuditLine, ...]
     cost: str
     controlled: str  # what the win rates at equal length are, or why there are none
-    alone: str  # what answers scored alone came to, or the sums of two scores a game
+    alone: str  # what answers scored alone came to, beside games
+    sums: tuple[ScoreSums, ...] = ()  # of two scores a game
     scored: bool = False  # all answers were scored alone: the ratings are mean scores, nobody met
     bounds: str = ""  # what comparisons without a verdict could have made of the win rates
     marks: tuple[str, ...] = ()  # what makes its verdicts doubtful as a whole

@@ -90,9 +90,20 @@ def test_a_run_of_the_blog_has_its_texts_and_can_be_shown_again(vicuna: Path) ->
         if game.second == VICUNA:
             assert len(answers[str(game.question_id)][0]) == game.lengths[1]
     assert main(["report", str(vicuna)]) == 0
-    assert "gpt-3.5-turbo:20230327" in (vicuna / "report.html").read_text(encoding="utf-8")
+    page = (vicuna / "report.html").read_text(encoding="utf-8")
+    line = re.search(r"<tr><th[^>]*>gpt-3.5-turbo:20230327</th><td[^>]*>693</td>.*?</tr>", page)
+    assert line is not None
+    cells = re.findall(r">([^<>]+)</(?:th|td|span|small)>", line[0])
+    _, its, other, ours, share, interval, *won = cells
+    assert (its, other, ours, share) == ("693", VICUNA, "638", "92.06")
+    low, high = map(float, interval.split("–"))
+    assert low < 92.06 < high
+    assert won == ["44", "14", "22"]
     audit = run.leaderboard.judge_audit["gpt-4"]
     assert audit["swap_agreement"] is None  # one order only
+    # A reviewer's id stands for a prompt there, not for a model that the server had.
+    assert {game.served for game in run.games()} == {None}
+    assert any("'gpt-4-0328-math' in 12 reviews" in note for note in run.manifest["notes"])
     assert audit["longer_share"] == pytest.approx(0.749, abs=1e-3)
 
 
