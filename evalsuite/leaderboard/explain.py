@@ -32,13 +32,15 @@ def explain(leaderboard: Leaderboard, capability_of: Mapping[str, str]) -> tuple
                     f"{capability} has no score: the main metric of {task}, {reason}. Overall is "
                     f"the mean of the other capabilities."
                 )
+    alone = [m.name for m in models if measured and not m.tasks and m.judges]
+    if alone:
+        were = "was judged only, so it has" if len(alone) == 1 else "were judged only, so they have"
+        notes.append(f"{listing(alone)} {were} no place in the order.")
     for model in models:
         missing = [task for task in measured if task not in model.tasks]
-        if not model.tasks and not measured and model.judges:
-            continue  # a run of judged games only
         if not model.tasks and model.judges:
-            notes.append(f"{model.name} was judged only, so it has no place in the order.")
-        elif not model.tasks:
+            continue  # told above; or a run of judged games only
+        if not model.tasks:
             notes.append(f"{model.name} has no result at all, so it has no place in the order.")
         elif missing:
             lost = [c for c, tasks in groups.items() if any(task in missing for task in tasks)]

@@ -191,7 +191,12 @@ def card(
         title=words.title(capability),
         tasks=", ".join(tasks),
         call=_call([row.name for row in rows], scores),
-        scores=tuple(zip(rows, scores, strict=True)),
+        # A model that was judged only is not missing here.
+        scores=tuple(
+            (row, score)
+            for model, row, score in zip(models, rows, scores, strict=True)
+            if model.tasks or not model.judges
+        ),
         chance=chance,
     )
 

@@ -137,7 +137,8 @@ def ties(models: Sequence[ModelScore]) -> dict[str, tuple[str, ...] | None]:
 def tied(model: ModelScore, models: Sequence[ModelScore]) -> str:
     """'tied with a and b'; '' when the model's place is certain."""
     if model.rank is None:
-        return "no place: part of its results is missing"
+        alone = not model.tasks and bool(model.judges)
+        return "judged only" if alone else "no place: part of its results is missing"
     many = model.rank[1] - model.rank[0]
     if many == 0:
         return ""

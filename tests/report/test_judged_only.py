@@ -107,6 +107,20 @@ def test_without_tasks_the_judge_s_numbers_are_the_leaderboard(judged_run: Path)
         assert missing not in said
 
 
+def test_beside_tasks_a_model_that_was_judged_only_is_not_missing(
+    judged_run: Path, pair_run: Path
+) -> None:
+    page = build_page([load_run(pair_run), load_run(judged_run)])
+    assert not page.judged_only
+    alone = {"alpha", "beta", "gamma"}
+    assert {row.name for row in page.models if row.tied == "judged only"} == alone
+    (told,) = (said for said in page.problems if "judged only" in said)
+    assert told.endswith("were judged only, so they have no place in the order.")
+    assert all(name in told for name in alone)
+    for card in page.capabilities:
+        assert {row.name for row, _ in card.scores} == {"demo-large", "demo-small"}
+
+
 def test_a_list_of_runs_shows_the_judge_s_numbers(judged_run: Path, scored_run: Path) -> None:
     (entry,) = read_history(judged_run.parent).entries
     assert entry.judged == "rating, judge gpt-4"
