@@ -186,7 +186,10 @@ def _game(game: Game, a: str, texts: Texts) -> dict[str, Any]:
         "verdict": game.verdict,
         "said": None if game.raw_reply is None else texts.add(game.raw_reply),
         "lengths": game.lengths,
-        "tokens": [int(game.tokens.get(kind) or 0) for kind in ("prompt", "completion")],
+        # A published game doesn't say what it took.
+        "tokens": [int(game.tokens.get(kind) or 0) for kind in ("prompt", "completion")]
+        if game.tokens
+        else None,
         "calls": game.calls,
         "cost": game.cost,
     }

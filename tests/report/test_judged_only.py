@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -156,6 +157,26 @@ def test_a_judged_page_opens(judged_run: Path, open_page: Callable[..., Any]) ->
     assert opened.page.locator(".board .chart circle").count() == 3
     opened.filter("games", model="beta", against="alpha")
     assert opened.status("games").startswith("15 of 45 comparisons")
+
+
+@pytest.mark.browser
+def test_what_a_published_game_took_is_not_made_up(
+    judged_run: Path, tmp_path: Path, open_page: Callable[..., Any]
+) -> None:
+    said = []
+    for published in (False, True):
+        run = Path(shutil.copytree(judged_run, tmp_path / f"run-{published}"))
+        lines = (run / "matches.jsonl").read_text().splitlines()
+        unpaid = {"calls": 0, "cost": None, **({"tokens": {}} if published else {})}
+        changed = [json.dumps(json.loads(line) | unpaid) + "\n" for line in lines]
+        (run / "matches.jsonl").write_text("".join(changed))
+        page = open_page(build_report([run])).page
+        page.locator("#games .list tbody button").first.click()
+        page.locator("#game[open] .verdict").first.wait_for()
+        said.append(page.locator("#game-body").inner_text())
+    assert "judged in another game" in said[0]
+    assert "judged in another game" not in said[1]
+    assert "tokens" not in said[1]
 
 
 @pytest.mark.browser

@@ -125,6 +125,7 @@ function browseGames(data) {
 
   function took(row, game) {
     if (reference(row)) return null;
+    if (!game.tokens) return game.cost === null ? null : price(game.cost);
     if (!game.calls) return "no call of its own: the same answers were judged in another game";
     const [read, written] = game.tokens.map((n) => n.toLocaleString("en"));
     const asked = game.calls > 1 ? `asked ${game.calls} times, ` : "";
