@@ -198,6 +198,26 @@ def test_print(pair_page: Path, open_page: Callable[..., Any]) -> None:
     assert page.pdf(format="A4")[:5] == b"%PDF-"
 
 
+# What A4 leaves between the margins, in CSS pixels: 182 mm.
+PAPER = 688
+
+
+@pytest.mark.parametrize("run", ["pair_run", "many_run", "league_run"])
+def test_paper_cuts_no_table(
+    run: str, request: pytest.FixtureRequest, open_page: Callable[..., Any]
+) -> None:
+    built = build_report([request.getfixturevalue(run)])
+    page = open_page(built, viewport={"width": PAPER, "height": 900}).page
+    page.emulate_media(media="print")
+    cut = page.evaluate(
+        """width => [...document.querySelectorAll('table')]
+          .filter(e => e.checkVisibility() && e.getBoundingClientRect().right > width)
+          .map(e => e.id || e.caption?.textContent)""",
+        PAPER,
+    )
+    assert cut == []
+
+
 def test_names_and_roles(pair_page: Path, open_page: Callable[..., Any]) -> None:
     page = open_page(pair_page).page
     assert page.evaluate("document.documentElement.lang") == "en"
