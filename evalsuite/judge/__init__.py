@@ -18,8 +18,9 @@ from evalsuite.judge.judges import (
     for_batch,
     resolve_judge,
 )
+from evalsuite.judge.local import LocalJudge, LocalReply
 from evalsuite.judge.matches import check_baseline, count_matches
-from evalsuite.judge.play import LocalJudge, LocalReply, Rules, judge_run
+from evalsuite.judge.play import Rules, judge_run
 from evalsuite.judge.prices import load_prices
 from evalsuite.judge.prompts import Preset, load_preset
 from evalsuite.judge.questions import (

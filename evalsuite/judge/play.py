@@ -16,12 +16,13 @@ from evalsuite.judge.batch import BatchPlay, mark_sent, relevant
 from evalsuite.judge.batch_sending import BatchRules
 from evalsuite.judge.budget import Budget, BudgetSpentError, agree
 from evalsuite.judge.calls import plan_calls, worst_cost
-from evalsuite.judge.client import CallFailedError, ChatClient, Patience, Reply, ServerError
+from evalsuite.judge.client import CallFailedError, ChatClient, Patience, ServerError
 from evalsuite.judge.games import reference_games
 from evalsuite.judge.judges import JudgeSpec, check_budget, for_batch
+from evalsuite.judge.local import LocalJudge, play_local
 from evalsuite.judge.matchmaking import Matchmaking
 from evalsuite.judge.prompts import Preset, load_preset
-from evalsuite.judge.records import Answers, Message, Question
+from evalsuite.judge.records import Answers, Question
 from evalsuite.judge.table import JudgeResult, Table
 from evalsuite.progress import Progress
 from evalsuite.records import UserError, Verdict
@@ -35,31 +36,6 @@ from evalsuite.store.judgments import Judgments
 _FAILURES_IN_A_ROW = 8
 # Workers that keep a reply, or wait after a refusal, hold no slot at the server.
 _WORKERS_A_SLOT = 2
-_LOCAL_CHUNK = 32  # games a local judge gets at once, and that a kill can cost
-
-
-@dataclass(frozen=True, slots=True)
-class LocalReply:
-    """What a local judge wrote. `finished` False: it was cut off at the most tokens."""
-
-    text: str
-    finished: bool
-    prompt_tokens: int
-    completion_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class LocalJudge:
-    """A model on this machine: chats in, replies out, in the same order.
-
-    `identity` stands for its weights and settings in the keys. `generate` gets the chats, the most
-    new tokens and the temperature. `weigh` gets the chats for presets that ask for one token: its
-    replies are what letters.py keeps, of its candidates as beginnings of a reply.
-    """
-
-    identity: str
-    generate: Callable[[Sequence[Sequence[Message]], int, float], Sequence[LocalReply]]
-    weigh: Callable[[Sequence[Sequence[Message]]], Sequence[LocalReply]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +129,7 @@ def judge_run(
     while True:
         progress.start("judging", table.prompt_tokens(), table.prompt_tokens(done=True))
         if local is not None and spec.kind == "local":
-            _play_local(table, local, progress)
+            play_local(table, local, progress)
         elif batches is not None:
             try:
                 _play_server(table, batches, limit, progress, run, rules)
@@ -319,36 +295,3 @@ def _no_probabilities(table: Table, what: str) -> ServerError:
     return ServerError(
         f"{what}, and preset {table.preset.name} judges by them: choose another --judge-preset"
     )
-
-
-# ---- a judge on this machine --------------------------------------------------------------------
-
-
-def _play_local(table: Table, local: LocalJudge, progress: Progress) -> None:
-    """Chunk by chunk, invalid ones again until no attempt is left."""
-    while missing := table.missing():
-        for start in range(0, len(missing), _LOCAL_CHUNK):
-            chunk = missing[start : start + _LOCAL_CHUNK]
-            calls = [table.distinct[key] for key in chunk]
-            delimiters = [call.delimiter() for call in calls]
-            chats = [
-                call.messages(table.preset, delimiter)
-                for call, delimiter in zip(calls, delimiters, strict=True)
-            ]
-            if table.preset.top_logprobs and local.weigh is not None:
-                replies = local.weigh(chats)
-            else:
-                replies = local.generate(chats, table.preset.max_tokens, table.preset.temperature)
-            for key, call, delimiter, reply in zip(chunk, calls, delimiters, replies, strict=True):
-                kept = Reply(
-                    text=reply.text.encode("utf-8", "replace").decode("utf-8"),
-                    finish="stop" if reply.finished else "length",
-                    prompt_tokens=reply.prompt_tokens,
-                    completion_tokens=reply.completion_tokens,
-                )
-                attempt_key = call.key(len(table.standing(key).attempts))
-                number = table.judgments.begin(attempt_key, 0.0)
-                table.sent += 1
-                table.keep(number, key, call, delimiter, kept, 0.0)
-                if table.standing(key).settled:
-                    progress.advance(table.expected(key))
