@@ -14,8 +14,8 @@ from evalsuite.judge import Answer, JudgeSpec, Question
 from evalsuite.judge.references import is_right
 from evalsuite.judging import JudgePlan
 from evalsuite.leaderboard.constant import GivenAnswer, Sameness, sameness
+from evalsuite.leaderboard.doubts import family_warning
 from evalsuite.leaderboard.evidence import Evidence, Kin
-from evalsuite.leaderboard.explain import family_warning
 from evalsuite.leaderboard.labels import Label, read_labels
 from evalsuite.models import ModelSpec
 from evalsuite.models.family import relations

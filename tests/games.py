@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from evalsuite.records import Game, Verdict
+from evalsuite.leaderboard.judges import JudgeSummary, with_judges
+from evalsuite.records import Estimate, Game, Leaderboard, ModelScore, Verdict
 
 
-def game(question: int | str, first: str, second: str, verdict: Verdict, **more: Any) -> Game:
+def game(
+    question: int | str, first: str, second: str | None, verdict: Verdict, **more: Any
+) -> Game:
     """A game of the judge "j" in one order; `more` are other fields of the record."""
     fields: dict[str, Any] = {
         "category": "math",
@@ -24,3 +27,9 @@ def game(question: int | str, first: str, second: str, verdict: Verdict, **more:
         "lengths": (10, 20),
     }
     return Game(question, first=first, second=second, verdict=verdict, **{**fields, **more})  # type: ignore[arg-type]
+
+
+def board_of(summary: JudgeSummary) -> Leaderboard:
+    """A leaderboard of these games alone."""
+    models = [ModelScore(name, None, Estimate(None, None), {}, {}) for name in summary.models]
+    return with_judges(Leaderboard(tuple(models)), summary)

@@ -1,7 +1,7 @@
 """Numbers out of samples, and the files of a run: written, read, explained in words."""
 
 from evalsuite.leaderboard.aggregate import CAPABILITIES, aggregate, capability_tasks
-from evalsuite.leaderboard.explain import explain, listing
+from evalsuite.leaderboard.explain import explain
 from evalsuite.leaderboard.files import (
     AskedQuestion,
     Run,
@@ -10,6 +10,7 @@ from evalsuite.leaderboard.files import (
     write_leaderboard,
     write_samples,
 )
+from evalsuite.leaderboard.wording import listing
 
 __all__ = [
     "CAPABILITIES",

@@ -10,9 +10,15 @@ import math
 from collections.abc import Mapping, Sequence
 
 from evalsuite.leaderboard.aggregate import capability_tasks, enters_a_mean
+from evalsuite.leaderboard.doubts import doubts
+from evalsuite.leaderboard.wording import listing
 from evalsuite.records import Leaderboard, ModelScore
 
-_MOST_NAMES = 4
+_LEAST_AGREEMENT = (
+    0.5  # of verdicts in both orders; below it, the place counts for more than content
+)
+_LENGTH = 0.9  # of games won by the longer answer
+_FEW_ANSWERS = 10  # that may well have got the same score
 
 
 def explain(leaderboard: Leaderboard, capability_of: Mapping[str, str]) -> tuple[str, ...]:
@@ -56,65 +62,7 @@ def explain(leaderboard: Leaderboard, capability_of: Mapping[str, str]) -> tuple
         )
     if any(model.overall.value is not None and model.rank is None for model in models):
         notes.append("Nothing is known of the spread of some task's metric, so there are no ranks.")
-    return (*judged_with_care(leaderboard), *notes)
-
-
-def judged_with_care(leaderboard: Leaderboard) -> tuple[str, ...]:
-    """What makes judged games doubtful: answers that are all one, relatives, a judge that changed.
-
-    Leaderboards that were written before these were looked at say nothing of them.
-    """
-    notes = []
-    for model in leaderboard.models:
-        said = (its.get("constant_answers") or {} for its in model.judges.values())
-        same = next((its for its in said if its.get("flagged")), None)
-        if same is not None:
-            text = f"“{same['text']}”" if same.get("text") else "an empty one."
-            notes.append(
-                f"{model.name} gave (nearly) the same answer to {100 * same['share']:.0f} % of "
-                f"{same['questions']} different questions: its judged games say nothing of its "
-                f"quality. The answer: {text}"
-            )
-    for judge, audit in leaderboard.judge_audit.items():
-        if len(served := audit.get("served") or {}) > 1:
-            parts = [f"{name} in {count:,} games" for name, count in served.items()]
-            notes.append(
-                f"The judge {judge} changed while it judged: its server answered as "
-                f"{listing(parts)}. These are not one judge's verdicts."
-            )
-        family = audit.get("own_family") or {}
-        if members := family.get("members") or {}:
-            notes.append(family_warning(judge, str(family.get("family")), members))
-    return tuple(notes)
-
-
-def family_warning(judge: str, family: str, members: Mapping[str, str]) -> str:
-    """That a judge judges its own: `members` says how each is related, "weights" or "answers"."""
-    own = [name for name, how in members.items() if how == "weights"]
-    taught = [name for name, how in members.items() if how != "weights"]
-    parts = []
-    if own:
-        parts.append(f"{some(own)} {'is' if len(own) == 1 else 'are'} of the same family")
-    if taught:
-        parts.append(
-            f"{some(taught)} {'was' if len(taught) == 1 else 'were'} trained on its answers"
-        )
-    return (
-        f"The judge {judge} judges its own ({family}): {'; '.join(parts)}. Judges tend to favour "
-        "what sounds like themselves."
-    )
-
-
-def some(names: Sequence[str]) -> str:
-    """All names where they are few, else the first of them and how many more."""
-    if len(names) <= _MOST_NAMES:
-        return listing(names)
-    return listing([*names[:_MOST_NAMES], f"{len(names) - _MOST_NAMES} more"])
-
-
-def listing(words: Sequence[str]) -> str:
-    """'a', 'a and b', 'a, b and c'."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return (*doubts(leaderboard), *notes)
 
 
 def _not_a_share(models: Sequence[ModelScore], task: str) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from evalsuite.leaderboard.explain import some
+from evalsuite.leaderboard.wording import some
 from evalsuite.report import words
 from evalsuite.report.view import AuditLine
 

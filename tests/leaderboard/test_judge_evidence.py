@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from games import game
+from games import board_of, game
 from statsmodels.stats.inter_rater import cohens_kappa
 
+from evalsuite.leaderboard.doubts import doubts
 from evalsuite.leaderboard.evidence import Evidence, Kin
-from evalsuite.leaderboard.explain import judged_with_care
 from evalsuite.leaderboard.forms import from_json, to_json
-from evalsuite.leaderboard.judges import JudgeSummary, judge_summary, with_judges
+from evalsuite.leaderboard.judges import judge_summary
 from evalsuite.leaderboard.labels import Label, read_labels
-from evalsuite.records import Estimate, Game, Leaderboard, ModelScore, UserError, Verdict
+from evalsuite.records import Game, UserError, Verdict
 
 
 def both(question: int, winner: str | None, **more: Any) -> list[Game]:
@@ -43,11 +43,6 @@ def noisy(truth: list[str | None], share: float, seed: int) -> list[str | None]:
 
 def played(outcomes: list[str | None], **more: Any) -> list[Game]:
     return [g for q, winner in enumerate(outcomes) for g in both(q, winner, **more)]
-
-
-def board_of(summary: JudgeSummary) -> Leaderboard:
-    models = [ModelScore(name, None, Estimate(None, None), {}, {}) for name in summary.models]
-    return with_judges(Leaderboard(tuple(models)), summary)
 
 
 # ---- labels -------------------------------------------------------------------------------------
@@ -209,7 +204,7 @@ def test_comparisons_inside_a_family_say_nothing_of_favour() -> None:
     own = summary.audit["j"]["own_family"]
     assert own["share"] == {"value": None, "ci": None, "n": 0}
     assert own["favour"] is None
-    [warning] = judged_with_care(board_of(summary))
+    [warning] = doubts(board_of(summary))
     assert "j judges its own (gpt): x and y are of the same family" in warning
 
 
@@ -250,10 +245,10 @@ def test_a_change_of_the_model_behind_the_judge_marks_the_run() -> None:
     ]  # fmt: skip
     summary = judge_summary(games, ["x", "y"])
     assert summary.audit["j"]["served"] == {"judge-1": 40, "judge-2": 10}
-    [warning] = judged_with_care(board_of(summary))
+    [warning] = doubts(board_of(summary))
     assert "judge-1 in 40 games and judge-2 in 10 games" in warning
     same = judge_summary(played(drawn(1), served="judge-1"), ["x", "y"])
-    assert judged_with_care(board_of(same)) == ()
+    assert doubts(board_of(same)) == ()
 
 
 def test_bounds_are_the_worst_case_of_what_has_no_verdict() -> None:
@@ -280,10 +275,10 @@ def test_the_audit_is_read_back_and_older_leaderboards_are_read_without_it() -> 
     text = json.dumps(to_json(board), allow_nan=False)
     again = from_json(json.loads(text))
     assert json.dumps(to_json(again)) == text
-    assert judged_with_care(again) == judged_with_care(board) != ()
+    assert doubts(again) == doubts(board) != ()
     old = json.loads(text)
     for added in ("own_family", "labels", "served", "judges", "win_rate_spread"):
         del old["judge_audit"]["j"][added]
     for model in old["models"]:
         del model["judges"]["j"]["bounds"]
-    assert judged_with_care(from_json(old)) == ()
+    assert doubts(from_json(old)) == ()
