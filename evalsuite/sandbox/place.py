@@ -110,7 +110,8 @@ def sweep(box: Path, patience: float = 10.0) -> None:
         try:
             return _sweep(box)
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT) or time.monotonic() > until:
+            still_dying = error.errno in (errno.ENOTEMPTY, errno.ENOENT) and box.exists()
+            if not still_dying or time.monotonic() > until:
                 raise
         time.sleep(0.01)
 
