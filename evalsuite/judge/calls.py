@@ -90,15 +90,23 @@ def plan_calls(
         alone=preset.alone,
         baseline=baseline,
     )
-    return matches, [_call(match, texts, spec, preset, identity) for match in matches]
+    same = {  # of all calls
+        "endpoint": spec.endpoint,
+        "model": spec.model,
+        "identity": identity,
+        "temperature": preset.temperature,
+        "max_tokens": preset.max_tokens,
+        "preset": preset.name,
+        "templates": preset.template_hash,
+    }
+    return matches, [_call(match, texts, preset, same) for match in matches]
 
 
 def _call(
     match: Match,
     texts: Mapping[tuple[str, str], tuple[str, ...]],
-    spec: JudgeSpec,
     preset: Preset,
-    identity: str,
+    same: Mapping[str, Any],
 ) -> Call:
     question, upto = match.question, match.turn + 1
     first, second = (
@@ -108,13 +116,7 @@ def _call(
         for model in (match.first, match.second)
     )
     content: dict[str, Any] = {
-        "endpoint": spec.endpoint,
-        "model": spec.model,
-        "identity": identity,
-        "temperature": preset.temperature,
-        "max_tokens": preset.max_tokens,
-        "preset": preset.name,
-        "templates": preset.template_hash,
+        **same,
         "turns": question.turns[:upto],
         "reference": question.reference[match.turn : upto],
         "first": first,

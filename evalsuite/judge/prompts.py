@@ -72,7 +72,11 @@ class Prompts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class JinjaPrompts:
-    """Our own prompts: a template for the system's message and one for the user's."""
+    """Our own prompts: a template for the system's message and one for the user's.
+
+    The system's says how to judge. It gets the turn and whether there is a reference, nothing that
+    anybody wrote.
+    """
 
     system: str
     user: str
@@ -96,7 +100,7 @@ class JinjaPrompts:
             "delimiter": shown.delimiter,
         }
         return [
-            {"role": "system", "content": _template(self.system).render(values).strip()},
+            {"role": "system", "content": _system(self.system, shown.turn, bool(shown.reference))},
             {"role": "user", "content": _template(self.user).render(values).strip()},
         ]
 
@@ -209,6 +213,11 @@ def judge_messages(
     )
     shown = Shown(turn, question.turns[:upto], question.reference[:upto], one, two, delimiter)
     return preset.prompts.messages(shown)
+
+
+@lru_cache(maxsize=64)
+def _system(source: str, turn: int, has_reference: bool) -> str:
+    return _template(source).render(turn=turn, has_reference=has_reference).strip()
 
 
 @lru_cache(maxsize=64)
