@@ -7,7 +7,7 @@ Every record is frozen; what a room adds, it adds by making the next record.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
@@ -250,8 +250,8 @@ class Game:
         return (self.first,) if self.second is None else (self.first, self.second)
 
     def line(self) -> dict[str, Any]:
-        """The game as matches.jsonl holds it."""
-        return asdict(self)
+        """The game as matches.jsonl holds it; its values are the game's own, not copies."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def from_line(cls, line: Mapping[str, Any]) -> Game:

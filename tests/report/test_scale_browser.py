@@ -169,8 +169,7 @@ def whole_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_report([runs[1]])
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_axe_finds_nothing(
     whole_page: Path, open_page: Callable[..., Any], scheme: str, width: int
 ) -> None:
