@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hostile import SMALL
 
-from evalsuite.sandbox import MODES, Limits, Sandbox
-
-# Enough for every right answer here, little for an endless loop.
-SMALL = Limits(cpu_seconds=1, wall_seconds=4.0, memory_bytes=512 << 20)
+from evalsuite.sandbox import MODES, Sandbox
 
 
 @pytest.fixture(scope="session", params=MODES, ids=["bwrap", "landlock"])

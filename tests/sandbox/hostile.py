@@ -18,8 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from evalsuite.sandbox import Case, Outcome
+from evalsuite.sandbox import Case, Limits, Outcome
 
+# Enough for every right answer here, little for an endless loop.
+SMALL = Limits(cpu_seconds=1, wall_seconds=4.0, memory_bytes=512 << 20)
 KEY = "sk-planted-for-the-sandbox-tests"
 KEY_VARIABLE = "EVALSUITE_PLANTED_KEY"
 TESTS = "assert f(1) == 2\nassert f(41) == 42\n"
